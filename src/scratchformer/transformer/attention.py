@@ -36,8 +36,8 @@ def split_heads(
     x: Float[Tensor, "batch length width"], num_heads: int, parts: int
 ) -> tuple[Float[Tensor, "batch heads length d_head"], ...]:
     """Cut a projection of `parts` tensors side by side into them, each into its heads."""
-    batch, length, _ = x.shape
-    return x.view(batch, length, parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    heads = [part.unflatten(-1, (num_heads, -1)) for part in x.chunk(parts, dim=-1)]
+    return tuple(head.transpose(1, 2) for head in heads)
 
 
 def join_heads(

@@ -3,6 +3,7 @@
 from torch import nn
 
 from .config import TransformerConfig
+from .dropout import Dropout
 from .embedding import Embedding
 from .encoder import Encoder
 from .initialization import initialize
@@ -21,7 +22,7 @@ class EncoderClassifier(nn.Module):
         self.config = config
         self.source_embedding = Embedding(config.source_vocab_size, config)
         self.encoder = Encoder(config, config.num_encoder_layers)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.output = nn.Linear(config.d_model, config.num_labels) if config.num_labels else None
         initialize(self, config)
 

@@ -5,6 +5,7 @@ import math
 from torch import nn
 
 from .config import TransformerConfig
+from .dropout import Dropout
 from .normalization import make_norm
 from .positions import LearnedPositions, SinusoidalPositions
 from .shapes import Float, Int, Tensor
@@ -38,7 +39,7 @@ class Embedding(nn.Module):
         elif config.positions != "rotary":
             self.positions = SinusoidalPositions(config)
         self.norm = make_norm(config) if config.embedding_norm else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self, tokens: Int[Tensor, "batch length"], start: int = 0

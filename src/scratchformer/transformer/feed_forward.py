@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .config import TransformerConfig
+from .dropout import Dropout
 from .shapes import Float, Tensor
 
 
@@ -23,7 +24,7 @@ class FeedForward(nn.Module):
         branches = 2 if config.activation == "swiglu" else 1
         self.inner = nn.Linear(config.d_model, branches * config.d_ff)
         self.outer = nn.Linear(config.d_ff, config.d_model)
-        self.dropout = nn.Dropout(config.activation_dropout)
+        self.dropout = Dropout(config.activation_dropout)
 
     def forward(self, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
         x = self.inner(x)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import nn
 
 from .config import TransformerConfig
+from .dropout import Dropout
 from .normalization import make_norm
 from .shapes import Float, Tensor
 
@@ -19,7 +20,7 @@ class Residual(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.norm = make_norm(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.pre = config.norm_position == "pre"
 
     def forward(

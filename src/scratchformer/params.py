@@ -194,12 +194,20 @@ class Finetune(Section):
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0)]
-    warmup_share: Share
+    warmup_share: Probability
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Probability
+    class_weights: Literal["none", "balanced"]
     freeze: Literal["none", "embeddings"]
+    frozen_layers: Annotated[int, Field(ge=0)]
     patience: Count
     log_every: Count
+
+    @model_validator(mode="after")
+    def freezing_starts_at_the_bottom(self) -> Self:
+        if self.frozen_layers and self.freeze != "embeddings":
+            raise ValueError("frozen_layers above 0 needs freeze: embeddings")
+        return self
 
 
 # --- after training ---------------------------------------------------------------------------

@@ -1,0 +1,153 @@
+"""The command `scratchformer`: what a person does beside `dvc repro`.
+
+Each command is a few lines that call the library, which is imported only then, so that `--help` and
+a mistyped argument answer at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scratchformer.errors import ScratchformerError
+
+app = typer.Typer(
+    help="A Transformer from scratch, a fine-tuned one, and an honest comparison.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run a command; an expected error is one line and an exit code, see `errors`."""
+    try:
+        app()
+    except ScratchformerError as error:
+        if os.environ.get("SCRATCHFORMER_DEBUG") == "1":
+            raise
+        print(f"scratchformer: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader (`| head`) has left. Python would complain once more as it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Options that stand before the command."""
+    if debug:
+        os.environ["SCRATCHFORMER_DEBUG"] = "1"
+
+
+@app.command()
+def params() -> None:
+    """Check params.yaml."""
+    from scratchformer.params import load_params
+
+    load_params()
+    print("params.yaml is valid")
+
+
+@app.command()
+def preset(
+    name: Annotated[str | None, typer.Argument(help="Nothing lists them all.")] = None,
+) -> None:
+    """Merge presets/NAME.yaml into params.yaml."""
+    from scratchformer.presets import apply_preset, list_presets
+
+    if name is None:
+        presets = list_presets()
+        width = max(map(len, presets))
+        for known, description in presets.items():
+            print(f"{known:{width}}  {description}")
+        return
+    changes = apply_preset(name)
+    for change in changes:
+        print(change)
+    print(f"params.yaml: {len(changes)} values changed; dvc repro makes them real")
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000,
+    sync: Annotated[bool, typer.Option(help="Add what DVC restored first.")] = True,
+) -> None:
+    """Browse the runs in MLflow."""
+    from scratchformer.tracking.server import serve
+    from scratchformer.workspace import workspace_root
+
+    if sync:
+        _sync()
+    serve(workspace_root(), port)
+
+
+@app.command()
+def sync() -> None:
+    """Create the MLflow runs of results that DVC restored, or of a store that was deleted."""
+    created, completed, known = _sync()
+    print(f"MLflow runs: {created} created, {completed} completed, {known} were there")
+
+
+def _sync() -> tuple[int, int, int]:
+    from scratchformer.params import load_params
+    from scratchformer.tracking.sync import sync_store
+    from scratchformer.workspace import workspace_root
+
+    return sync_store(workspace_root(), load_params().tracking.experiment)
+
+
+@app.command()
+def verify() -> None:
+    """Hash everything that dvc.lock names again, in the workspace and in DVC's cache."""
+    from scratchformer.errors import DataError
+    from scratchformer.integrity import verify_record
+
+    report = verify_record()
+    for line in report.edited:
+        print(line)
+    print(f"{report.files:,} files checked, {len(report.damaged)} damaged")
+    if report.damaged:
+        raise DataError("\n".join(report.damaged))
+
+
+@app.command()
+def readme(
+    check: Annotated[bool, typer.Option(help="Only say whether it is up to date.")] = False,
+) -> None:
+    """Write the table of results into README.md."""
+    from scratchformer.readme import update_readme
+
+    changed = update_readme(write=not check)
+    if changed and check:
+        raise ScratchformerError("README.md: its results are not those of reports/metrics.json")
+    print("README.md: written" if changed else "README.md: up to date")
+
+
+@app.command()
+def predict(
+    texts: Annotated[list[str] | None, typer.Argument(help="Nothing: lines of stdin.")] = None,
+    model: Annotated[Path, typer.Option(help="models/scratch or models/finetuned.")] = Path(
+        "models/scratch"
+    ),
+    file: Annotated[
+        Path | None, typer.Option("--input", help="Lines of text, .csv, .tsv or .jsonl.")
+    ] = None,
+    column: Annotated[str, typer.Option(help="Of a table: the column to read.")] = "text",
+    output: Annotated[
+        Path | None, typer.Option(help="Write .csv, .tsv or .jsonl instead of printing.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Answers for each text.")] = 1,
+    beam: Annotated[int, typer.Option(min=1, help="Width of the search; 1 is greedy.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+) -> None:
+    """Apply a trained model to texts."""
+    from scratchformer.prediction import predict_file
+
+    predict_file(model, texts or [], file, column, output, top_k, beam, batch_size)

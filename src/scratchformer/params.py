@@ -16,6 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Task = Literal["seq2seq", "classification"]
+FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "parallel_text"]
 
 
 class Section(BaseModel):
@@ -53,10 +54,15 @@ class FilesSource(Section):
 
     `format` is guessed from the file names when it is null. With `parallel_text`, each split is
     two files of equally many lines: `train` holds the source side, `train_target` the other.
+    `columns` says which column holds what; in a CSV or TSV file without a header, columns are
+    named by position: "0", "1", … `label_names` gives the words for a label ("0": negative), which
+    a zero-shot model is shown. `merge_references` makes rows of one source text (several
+    pronunciations of a word) one row with several targets; leave it off for translations, where
+    published scores count every line.
     """
 
     kind: Literal["files"]
-    format: Literal["csv", "tsv", "jsonl", "parquet", "parallel_text"] | None = None
+    format: FileFormat | None = None
     train: str
     valid: str | None = None
     test: str | None = None
@@ -65,6 +71,8 @@ class FilesSource(Section):
     test_target: str | None = None
     columns: dict[Literal["id", "source", "target", "text", "label", "group"], str] = {}
     header: bool = True
+    label_names: dict[str, str] = {}
+    merge_references: bool = False
 
 
 class HubSource(Section):
@@ -78,6 +86,8 @@ class HubSource(Section):
     valid_split: str | None = None
     test_split: str | None = None
     columns: dict[Literal["id", "source", "target", "text", "label", "group"], str] = {}
+    label_names: dict[str, str] = {}
+    merge_references: bool = False
 
 
 Source = Annotated[

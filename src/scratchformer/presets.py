@@ -12,7 +12,7 @@ from typing import Any
 
 from scratchformer.errors import ParamsError
 from scratchformer.files import write_whole
-from scratchformer.params import parse_params
+from scratchformer.params import parse_params, read_yaml
 
 PRESETS = Path("presets")
 _DISCRIMINATORS = ("kind", "name")
@@ -41,16 +41,15 @@ def apply_preset(
     known = list_presets(folder)
     if name not in known:
         raise ParamsError(f"no preset is called {name!r}; {_nearest(name, list(known))}")
-    yaml = _round_trip()
-    document = _load(yaml, params)
+    document = _read_mapping(params)
     before = dict(_leaves(document))
-    merge(document, _load(yaml, folder / f"{name}.yaml"))
+    merge(document, _read_mapping(folder / f"{name}.yaml"))
     try:
         parse_params(document, params)
     except ParamsError as error:
         raise ParamsError(f"preset {name!r} does not fit, nothing was changed: {error}") from None
     text = StringIO()
-    yaml.dump(document, text)
+    _writer().dump(document, text)
     with write_whole(params) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
     after = dict(_leaves(document))
@@ -138,26 +137,18 @@ def _leaves(node: Any, prefix: str = "") -> Any:
             yield name, list(value) if isinstance(value, list) else value
 
 
-def _load(yaml: Any, path: Path) -> Any:
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: not found; run from the root of the checkout") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+def _read_mapping(path: Path) -> Any:
+    document = read_yaml(path)
     if not isinstance(document, dict):
         raise ParamsError(f"{path}: expected a mapping of sections")
     return document
 
 
-def _round_trip() -> Any:
-    """A reader and writer of YAML that gives params.yaml back byte for byte."""
+def _writer() -> Any:
+    """A writer of YAML that gives an unchanged params.yaml back byte for byte."""
     from ruamel.yaml import YAML
 
     yaml = YAML(typ="rt")
-    yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(

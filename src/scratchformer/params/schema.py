@@ -1,16 +1,12 @@
-"""params.yaml as frozen, typed objects: the one home of configuration.
+"""The schema of params.yaml: frozen, typed objects, one class a section.
 
-Every stage calls `load_params` first, so a wrong key, type or value ends the run before anything
-heavy is imported. Unknown keys are errors, because a misspelt parameter that is silently ignored
-is the most expensive kind.
+Unknown keys are errors, because a misspelt parameter that is silently ignored is the most expensive
+kind.
 """
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from scratchformer.errors import ParamsError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -22,7 +18,7 @@ FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "parallel_text"]
 class Section(BaseModel):
     """A mapping of params.yaml: immutable, no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Run(Section):
@@ -273,125 +269,3 @@ class Params(Section):
                 "tokenize.scratch.shared_vocabulary: true"
             )
         return self
-
-
-def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and validate a parameter file.
-
-    Raises:
-        ParamsError: the file is missing, is not YAML, or breaks the schema; the message names
-            the file, the line, the key, what was found, what was expected and the nearest key.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: not found; run from the root of the checkout") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ParamsError(f"{path}: not readable as YAML: {reason}") from None
-    return parse_params(document, path)
-
-
-def parse_params(document: Any, path: Path) -> Params:
-    """Validate an already read YAML document; `path` is only named in errors."""
-    if not isinstance(document, dict):
-        raise ParamsError(f"{path}: expected a mapping of sections, found {_show(document)}")
-    try:
-        return Params.model_validate(_plain(document))
-    except ValidationError as error:
-        lines = [_describe(problem, document, path) for problem in error.errors()]
-        raise ParamsError("\n".join(lines)) from None
-
-
-def _plain(node: Any) -> Any:
-    """ruamel's annotated containers and scalars as the built-in types that pydantic checks."""
-    if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
-
-
-def _describe(problem: Any, document: Any, path: Path) -> str:
-    """One line for one problem: file, line, key, found, expected, fix."""
-    location = _location_in_document(problem["loc"], document)
-    where = f"{path}:{_line_of(location, document)}: {'.'.join(map(str, location)) or 'the file'}"
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {_nearest(str(location[-1]), problem['loc'])}"
-    if problem["type"] == "missing":
-        return f"{where}: missing; add it (see params.yaml in the repository for its meaning)"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if problem["type"] == "value_error":
-        return f"{where}: {message}"
-    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        message = "expected a mapping of keys"
-    return f"{where}: {message}, found {_show(problem['input'])}"
-
-
-def _location_in_document(loc: tuple[int | str, ...], document: Any) -> list[int | str]:
-    """Drop the parts of pydantic's location that stand for a member of a union, not for a key."""
-    location: list[int | str] = []
-    node = document
-    for index, part in enumerate(loc):
-        last = index == len(loc) - 1
-        if isinstance(node, dict) and part not in node and not last:
-            continue
-        location.append(part)
-        node = node.get(part) if isinstance(node, dict) else (
-            node[part] if isinstance(node, list) and isinstance(part, int) else None
-        )
-    return location
-
-
-def _line_of(location: list[int | str], document: Any) -> int:
-    """1-based line of the deepest part of `location` that exists in the file."""
-    line, node = 1, document
-    for part in location:
-        try:
-            line = node.lc.key(part)[0] + 1 if isinstance(node, dict) else node.lc.item(part)[0] + 1
-            node = node[part]
-        except (AttributeError, KeyError, IndexError, TypeError):
-            break
-    return line
-
-
-def _nearest(key: str, loc: tuple[int | str, ...]) -> str:
-    from rapidfuzz import process
-
-    valid = _valid_keys(loc[:-1])
-    match = process.extractOne(key, valid, score_cutoff=60)
-    listed = ", ".join(valid)
-    return f"did you mean {match[0]}? (valid: {listed})" if match else f"valid keys: {listed}"
-
-
-def _valid_keys(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section at `loc`, found by walking the schema as pydantic did."""
-    schema = Params.model_json_schema()
-    node: Any = schema
-    for part in loc:
-        node = _resolve(node, schema)
-        if "discriminator" in node:
-            node = {"$ref": node["discriminator"]["mapping"][part]}
-        elif "anyOf" in node:
-            node = node["anyOf"][0]
-        else:
-            node = node["properties"][part]
-    return list(_resolve(node, schema).get("properties", {}))
-
-
-def _resolve(node: Any, schema: Any) -> Any:
-    while "$ref" in node:
-        node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
-    return node
-
-
-def _show(value: Any) -> str:
-    text = repr(_plain(value))
-    return text if len(text) <= 60 else text[:57] + "..."

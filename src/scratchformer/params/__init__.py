@@ -1,0 +1,63 @@
+"""params.yaml as frozen, typed objects: the one home of configuration.
+
+Every stage calls `load_params` first, so a wrong key, type or value ends the run before anything
+heavy is imported. `schema` says what may stand in the file, `reading` what is wrong with it.
+"""
+
+from scratchformer.params.reading import load_params, parse_params, read_yaml
+from scratchformer.params.schema import (
+    Evaluate,
+    FileFormat,
+    FilesSource,
+    Finetune,
+    GeneratedSource,
+    HubSource,
+    Model,
+    PackageSource,
+    Params,
+    Prepare,
+    Pretrained,
+    Run,
+    Section,
+    Source,
+    Split,
+    Task,
+    Tokenize,
+    TokenizeFinetune,
+    Tokenizer,
+    TokenizeScratch,
+    Track,
+    Tracking,
+    TrainScratch,
+    Visualize,
+)
+
+__all__ = [
+    "Evaluate",
+    "FileFormat",
+    "FilesSource",
+    "Finetune",
+    "GeneratedSource",
+    "HubSource",
+    "Model",
+    "PackageSource",
+    "Params",
+    "Prepare",
+    "Pretrained",
+    "Run",
+    "Section",
+    "Source",
+    "Split",
+    "Task",
+    "Tokenize",
+    "TokenizeFinetune",
+    "TokenizeScratch",
+    "Tokenizer",
+    "Track",
+    "Tracking",
+    "TrainScratch",
+    "Visualize",
+    "load_params",
+    "parse_params",
+    "read_yaml",
+]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from scratchformer.data.batches import TokenColumn
 from scratchformer.pretrained.loading import load_finetuned
 
 if TYPE_CHECKING:
@@ -35,15 +35,21 @@ def classify_probabilities(folder: Path, table: pa.Table, batch_size: int) -> np
 
 def classify(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> np.ndarray:
     """The same for a model in memory and one column of token ids."""
+    from scipy.special import softmax
+
+    return np.asarray(softmax(logits(model, rows, batch_size), axis=1), dtype=np.float32)
+
+
+def logits(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> np.ndarray:
+    """Unnormalised class scores: float64 [rows, labels], in the order of `rows`."""
     import torch
 
     model.eval()
-    probabilities = np.empty((len(rows), model.config.num_labels), dtype=np.float32)
+    scores = np.empty((len(rows), model.config.num_labels), dtype=np.float64)
     with torch.inference_mode():
-        for indices, input_ids, mask in padded_batches(rows, batch_size, pad_id(model)):
-            logits = model(input_ids=input_ids, attention_mask=mask).logits
-            probabilities[indices] = logits.softmax(dim=-1).numpy()
-    return probabilities
+        for indices, inputs in padded_batches(model, rows, batch_size):
+            scores[indices] = model(**inputs).logits.double().cpu().numpy()
+    return scores
 
 
 def embed(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> np.ndarray:
@@ -60,31 +66,43 @@ def embed(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> n
     model.eval()
     vectors = np.empty((len(rows), model.config.hidden_size), dtype=np.float32)
     with torch.inference_mode():
-        for indices, input_ids, mask in padded_batches(rows, batch_size, pad_id(model)):
-            hidden = model(input_ids=input_ids, attention_mask=mask).last_hidden_state
-            weights = mask.unsqueeze(-1).to(hidden.dtype)  # [batch, length, 1]
+        for indices, inputs in padded_batches(model, rows, batch_size):
+            hidden = model(**inputs).last_hidden_state  # [batch, length, d_model]
+            weights = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
             mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
-            vectors[indices] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+            vectors[indices] = torch.nn.functional.normalize(mean, dim=-1).cpu().numpy()
     return vectors
 
 
 def padded_batches(
-    rows: pa.ChunkedArray, batch_size: int, pad: int
-) -> Iterator[tuple[np.ndarray, "torch.Tensor", "torch.Tensor"]]:
-    """Yield (row numbers [batch], token ids [batch, length], mask [batch, length]), longest first,
-    so that a batch too large for the memory fails at once and not after an hour."""
+    model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int
+) -> Iterator[tuple[np.ndarray, dict[str, "torch.Tensor"]]]:
+    """Yield (row numbers [batch], model inputs [batch, length]), longest rows first, so that a
+    batch too large for the memory fails at once and not after an hour."""
+    column = TokenColumn(rows)
+    order = np.argsort(-column.lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        records = order[start : start + batch_size]
+        inputs = padded_inputs(column, records, pad_id(model))
+        yield records, {name: tensor.to(model.device) for name, tensor in inputs.items()}
+
+
+def padded_inputs(
+    column: TokenColumn, records: np.ndarray, pad: int
+) -> dict[str, "torch.Tensor"]:
+    """`input_ids` and `attention_mask` of these records: int64 [batch, longest].
+
+    The mask comes from the lengths and not from the ids, so that an id which pads and is also a
+    real token (models without a padding token) does no harm.
+    """
     import torch
 
-    lengths = pc.list_value_length(rows).to_numpy()
-    order = np.argsort(-lengths, kind="stable")
-    for start in range(0, len(order), batch_size):
-        indices = order[start : start + batch_size]
-        width = int(lengths[indices[0]])
-        ids = np.full((len(indices), width), pad, dtype=np.int64)
-        for line, row in enumerate(rows.take(pa.array(indices))):
-            ids[line, : lengths[indices[line]]] = row.values.to_numpy()
-        mask = np.arange(width)[None, :] < lengths[indices][:, None]
-        yield indices, torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+    ids = column.padded(records, pad)
+    mask = np.arange(ids.shape[1]) < column.lengths[records][:, None]
+    return {
+        "input_ids": torch.from_numpy(ids),
+        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+    }
 
 
 def pad_id(model: "PreTrainedModel") -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from scratchformer.errors import DataError, ParamsError
 from scratchformer.files import read_json, sha256
 from scratchformer.params import Pretrained
+from scratchformer.training.randomness import counted_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -129,7 +130,7 @@ def load_classifier(
     from transformers import AutoModelForSequenceClassification
 
     names = dict(enumerate(labels))
-    torch.manual_seed(seed)
+    torch.manual_seed(counted_seed(seed, "weights"))
     return _load(
         AutoModelForSequenceClassification,
         locate(pretrained),
@@ -264,9 +265,14 @@ def _load(
 
 
 def _explain(folder: Path, load: Callable[[], Any]) -> Any:
-    """Turn what transformers raises on a broken folder into one line."""
+    """Turn what transformers raises on a broken folder into one line, and keep it quiet: its
+    report on new heads is checked by `_load`, and files of this size need no progress bar."""
     from safetensors import SafetensorError
+    from transformers.utils import logging
 
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         return load()
     except SafetensorError as error:
@@ -275,6 +281,10 @@ def _explain(folder: Path, load: Callable[[], Any]) -> Any:
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = _one_line(error)
         raise ParamsError(f"{folder}: transformers cannot load it: {reason}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,235 @@
+"""The Trainer of transformers, made exactly resumable and free of pickles.
+
+transformers saves the optimizer, the random generators and its own arguments as pickles, and with
+length grouping a resumed run is another run. This subclass replaces the order and what is saved:
+
+* Randomness is counted: the order of epoch e and the dropout of update s are functions of
+  (seed, e) and (seed, s) (`LengthGroupedSampler`, `training_step`). No generator state is kept.
+* Checkpoints are those of `scratchformer.training.checkpoint`: safetensors and JSON, whole or
+  absent. Frozen weights are not in them; they are those of the pretrained model.
+
+It also validates in its own way: `validate` scores the model without label smoothing, and the
+best weights are kept in memory (one more copy of what is trained) until the end.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, Trainer, TrainerState, TrainingArguments
+
+from scratchformer.errors import GateError
+from scratchformer.pretrained.sampler import LengthGroupedSampler
+from scratchformer.training.checkpoint import Checkpoints, Snapshot
+from scratchformer.training.history import History
+from scratchformer.training.randomness import counted_seed
+
+
+@dataclass
+class Window:
+    """What happened since the last row of the history."""
+
+    loss: float = 0.0  # sum over items, nats
+    items: int = 0  # rows of a classification, target tokens of a sequence task
+    tokens: int = 0  # input tokens without padding
+    learning_rate: float = 0.0  # of the last update
+    gradient_norm: float = 0.0  # of the last update, before clipping
+
+
+@dataclass
+class Progress:
+    """What a resumed run must know besides the tensors and the Trainer's own state."""
+
+    window: Window = field(default_factory=Window)
+    best_step: int = 0
+    best: dict[str, float] = field(default_factory=dict)  # validation scores at the best step
+    stop_reason: str | None = None  # set when the training is over
+
+    def take_window(self) -> Window:
+        """The window so far; a new one begins."""
+        window, self.window = self.window, Window()
+        return window
+
+
+class ResumableTrainer(Trainer):  # type: ignore[misc]
+    """See the head of this file.
+
+    Args:
+        model: its parameters with `requires_grad` are trained.
+        args: `output_dir` is the folder of the checkpoints; this trainer is its only writer.
+        lengths: [rows] tokens of the training rows.
+        collate: row numbers → model inputs with `labels`.
+        loss: (outputs, labels, number of items) → loss, the mean over items.
+        validate: model → scores.
+        select: scores → what decides; the best step is the one with the largest.
+        patience: validations without a better score before training stops.
+        history: the curves; cut back to where the checkpoint was written when it is resumed.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        *,
+        lengths: np.ndarray,
+        collate: Callable[[list[int]], dict[str, Tensor]],
+        loss: Callable[..., Tensor],
+        validate: Callable[[PreTrainedModel], dict[str, float]],
+        select: Callable[[Mapping[str, float]], tuple[float, ...]],
+        patience: int,
+        history: History,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=range(len(lengths)),  # the collator looks the rows up
+            eval_dataset=range(1),  # asked for by the arguments; `evaluate` scores on its own
+            data_collator=collate,
+            compute_loss_func=loss,
+        )
+        self.progress = Progress()
+        self.history = history
+        self.best_weights: Mapping[str, Tensor] = {}
+        self._lengths, self._validate, self._select = lengths, validate, select
+        self._patience = patience
+        self._checkpoints = Checkpoints(Path(args.output_dir))
+        self._resumed: Snapshot | None = None
+
+    @property
+    def updates_an_epoch(self) -> int:
+        return int(self.state.max_steps // self.state.num_train_epochs)
+
+    def find_checkpoint(self) -> int:
+        """Take up the newest sound checkpoint, if any; returns the updates it holds."""
+        self._checkpoints.tidy()
+        # Weights, the best of them, and two moments; four bytes a number.
+        self._checkpoints.check_space(16 * sum(p.numel() for p in self.trained_weights().values()))
+        found = self._checkpoints.newest(lambda facts: self.history.damage(facts["history"]))
+        if found is None:
+            self.history.start()
+            return 0
+        self.history.cut(found.facts["history"])
+        values = dict(found.facts["progress"])
+        self.progress = Progress(window=Window(**values.pop("window")), **values)
+        self.best_weights = found.tensors["best"]
+        self.state = TrainerState(**found.facts["trainer"])
+        self._resumed = found
+        return found.step
+
+    def train_to_the_end(self) -> None:
+        """Train, from the checkpoint that was found; the model then holds the best weights."""
+        if self.progress.stop_reason is None:
+            if self._resumed is None:
+                self.train()
+            else:
+                # The Trainer reads its own state from a file of this name in the folder it is told.
+                self.state.save_to_json(str(self._checkpoints.folder / "trainer_state.json"))
+                self.train(resume_from_checkpoint=str(self._checkpoints.folder))
+        self._put_into_model(self.best_weights)
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """Name → parameter, of those that are trained. Tied parameters appear once."""
+        return {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
+
+    # --- what the Trainer calls ---------------------------------------------------------------
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        return LengthGroupedSampler(self._lengths, self._train_batch_size, self.args.seed)
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """One forward and backward pass, with the dropout of this (seed, update)."""
+        step, process = self.state.global_step, self.args.process_index
+        torch.manual_seed(counted_seed(self.args.seed, "dropout", step, process))
+        tokens = int(inputs["attention_mask"].sum())
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        value, items = loss.item(), int(num_items_in_batch)
+        if not math.isfinite(value):
+            raise GateError(
+                f"the training loss is {value} at update {step + 1}: training diverged; lower "
+                f"finetune.learning_rate (now {self.args.learning_rate:g})"
+            )
+        window = self.progress.window
+        window.loss += value * items
+        window.items += items
+        window.tokens += tokens
+        window.learning_rate = self._get_learning_rate()
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self.progress.window.gradient_norm = float(norm)
+        return norm
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Score the model on the validation split, keep the best weights, stop without progress."""
+        scores = self._validate(self.model)
+        progress, step = self.progress, self.state.global_step
+        if not progress.best or self._select(scores) > self._select(progress.best):
+            progress.best_step, progress.best = step, scores
+            self.best_weights = {n: p.cpu().clone() for n, p in self.trained_weights().items()}
+        if step >= self.state.max_steps:
+            progress.stop_reason = "all epochs done"
+        elif step - progress.best_step >= self._patience * self.updates_an_epoch:
+            progress.stop_reason = "no better validation score"
+            self.control.should_training_stop = True
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics=scores)
+        return scores
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if not self.args.should_save:
+            return
+        moments = {
+            f"{index}.{slot}": value
+            for index, slots in self.optimizer.state_dict()["state"].items()
+            for slot, value in slots.items()
+        }
+        schedule = self.lr_scheduler.state_dict()
+        del schedule["lr_lambdas"]  # the function itself; `create_scheduler` makes it anew
+        tensors = {
+            "model": self.trained_weights(), "best": self.best_weights, "optimizer": moments,
+        }
+        facts = {
+            "trainer": asdict(self.state),
+            "schedule": schedule,
+            "progress": asdict(self.progress),
+            "history": self.history.extents(),
+        }
+        self._checkpoints.write(Snapshot(self.state.global_step, tensors, facts))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        assert self._resumed
+        self._put_into_model(self._resumed.tensors["model"])
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self._resumed is None:
+            return
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in self._resumed.tensors["optimizer"].items():
+            index, slot = name.split(".")
+            slots.setdefault(int(index), {})[slot] = tensor
+        schedule = self._resumed.facts["schedule"]
+        groups = self.optimizer.state_dict()["param_groups"]
+        for group, rate in zip(groups, schedule["_last_lr"], strict=True):
+            group["lr"] = rate
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.lr_scheduler.load_state_dict(
+            {**schedule, "lr_lambdas": self.lr_scheduler.state_dict()["lr_lambdas"]}
+        )
+        self._resumed = None  # frees the memory
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Nothing to load: see `training_step`."""
+
+    def _put_into_model(self, weights: Mapping[str, Tensor]) -> None:
+        parameters = self.trained_weights()
+        if parameters.keys() != weights.keys():
+            raise ValueError("the checkpoint holds other parameters than the model trains")
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])

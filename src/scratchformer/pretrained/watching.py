@@ -1,0 +1,89 @@
+"""What stands beside the Trainer while it works: the curves, the progress bar, and signals."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from scratchformer.errors import Interrupted
+from scratchformer.terminal import Progress as Bar
+from scratchformer.terminal import say
+from scratchformer.training.signals import StopRequest
+
+if TYPE_CHECKING:
+    from scratchformer.pretrained.trainer import ResumableTrainer
+
+HISTORY_COLUMNS = {
+    "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
+    "valid": ("loss", "accuracy", "macro_f1"),
+    "speed": ("seconds", "tokens_per_second"),
+}
+OnLog = Callable[[Mapping[str, float], int], None]
+# Long epochs are not lost to a kill; the result does not depend on when a checkpoint is written.
+SECONDS_BETWEEN_CHECKPOINTS = 120.0
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Rows of the history, news on the terminal, checkpoints in time, and a clean stop.
+
+    Only updates that a checkpoint has not seen write rows again after a resume, so the curves are
+    those of a run that was never stopped.
+    """
+
+    def __init__(
+        self,
+        trainer: "ResumableTrainer",
+        log_every: int,
+        on_log: OnLog,
+        bar: Bar,
+        stop: StopRequest,
+    ) -> None:
+        self._trainer, self._log_every, self._on_log = trainer, log_every, on_log
+        self._bar, self._stop = bar, stop
+        self._last_row = self._last_save = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        step = state.global_step
+        self._bar.advance(1)
+        if step % self._log_every == 0:
+            self._log_row(step)
+        late = time.monotonic() - self._last_save > SECONDS_BETWEEN_CHECKPOINTS
+        # At the end of an epoch the validation comes first; it saves in any case.
+        if (late or self._stop.signal_number) and step % self._trainer.updates_an_epoch:
+            control.should_save = True
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
+    ) -> None:
+        step = state.global_step
+        if self._trainer.progress.stop_reason and self._trainer.progress.window.items:
+            self._log_row(step)  # the updates since the last full row
+        self._trainer.history.add("valid", step, metrics)
+        self._on_log({f"valid.{name}": value for name, value in metrics.items()}, step)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        say(f"epoch {state.epoch:g} of {state.num_train_epochs}: validation {shown}")
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._last_save = time.monotonic()
+        if self._stop.signal_number:
+            raise Interrupted(
+                f"stopped by {self._stop.name} after update {state.global_step:,} of "
+                f"{state.max_steps:,}; the same command goes on from there",
+                self._stop.signal_number,
+            )
+
+    def _log_row(self, step: int) -> None:
+        window = self._trainer.progress.take_window()
+        now = time.monotonic()
+        seconds, self._last_row = now - self._last_row, now
+        values = {
+            "loss": window.loss / window.items,
+            "learning_rate": window.learning_rate,
+            "gradient_norm": window.gradient_norm,
+        }
+        speed = {"seconds": seconds, "tokens_per_second": window.tokens / seconds}
+        self._trainer.history.add("train", step, {**values, "tokens": window.tokens})
+        self._trainer.history.add("speed", step, speed)
+        self._on_log({f"train.{name}": value for name, value in (values | speed).items()}, step)
+        self._bar.advance(0, loss=f"{values['loss']:.4f}")

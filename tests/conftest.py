@@ -1,0 +1,68 @@
+"""What all tests share: shape checks on the book, one thread, the benchmark data, differences.
+
+The shape annotations of `scratchformer.transformer` (jaxtyping) are enforced at every call
+(beartype) in this process: the hook has to be in place before the first import of the package.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jaxtyping import install_import_hook
+
+assert "scratchformer.transformer" not in sys.modules, "imported before the shape checks"
+install_import_hook("scratchformer.transformer", "beartype.beartype")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small tensors gain nothing from threads, and sums keep their order."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Benchmark data that lies beside the repository; tests that need it skip without it."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the benchmark data in {folder}")
+    return folder
+
+
+class Agreement:
+    """Asserts that two tensors are equal within a bound, and keeps the largest difference seen."""
+
+    def __init__(self) -> None:
+        self.comparisons: dict[str, int] = {}
+        self.largest: dict[str, float] = {}
+        self.bounds: dict[str, float] = {}
+
+    def __call__(self, kind: str, ours: Any, theirs: Any, bound: float) -> None:
+        assert ours.shape == theirs.shape, f"{kind}: {ours.shape} is not {theirs.shape}"
+        difference = (ours - theirs).abs().max().item() if ours.numel() else 0.0
+        self.comparisons[kind] = self.comparisons.get(kind, 0) + 1
+        self.largest[kind] = max(self.largest.get(kind, 0.0), difference)
+        self.bounds[kind] = bound
+        assert difference <= bound, f"{kind}: largest difference {difference:.3g}, not ≤ {bound}"
+
+
+AGREEMENT = Agreement()
+
+
+@pytest.fixture(scope="session")
+def agree() -> Agreement:
+    """agree(kind, ours, theirs, bound); the summary of the test run lists every kind."""
+    return AGREEMENT
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if AGREEMENT.largest:
+        terminalreporter.section("equivalence: comparisons and largest differences")
+    for kind, largest in sorted(AGREEMENT.largest.items()):
+        comparisons, bound = AGREEMENT.comparisons[kind], AGREEMENT.bounds[kind]
+        terminalreporter.line(f"{kind:<58} {comparisons:>5}  {largest:8.1e} ≤ {bound:.0e}")

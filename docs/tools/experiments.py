@@ -1,0 +1,171 @@
+"""The runs behind the chapters' measurements: `python docs/tools/experiments.py [NN …]`.
+
+docs/experiments/NN.yaml says what is compared, docs/experiments/results.csv holds every run that
+was made, each once, whichever chapters use it. This script makes the runs that are missing: in a
+clone of the last commit, with the preset `lesson`, by the very command that the chapter gives.
+`python docs/tools/refresh.py` then writes the tables into the chapters.
+"""
+
+import csv
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from chapters import DOCS, ROOT, chapters
+
+from scratchformer.files import read_json, write_whole
+
+RESULTS = DOCS / "experiments" / "results.csv"
+MEASURES = {
+    "valid_loss": ("validation loss", 3),
+    "perplexity": ("perplexity", 2),
+    "token_accuracy": ("tokens right", 3),
+    "exact_match": ("words right", 3),
+    "error_rate": ("error rate", 3),
+    "train_loss": ("training loss", 3),
+    "best_step": ("best step", 0),
+    "parameters": ("parameters", 0),
+    "cpu_seconds": ("CPU seconds", 0),
+}
+KEYS = ("target", "settings", "seed")
+COLUMNS = (*KEYS, "commit", *MEASURES)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison: a name, and what it sets on top of the preset `lesson`."""
+
+    name: str
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What one chapter compares. The first arm is the one that the others are held against."""
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    measures: tuple[str, ...]
+    target: str = "train_scratch"
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read docs/experiments/NN.yaml; raises TypeError or KeyError when it is not of this form."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    arms = tuple(Arm(name, tuple(settings)) for name, settings in content.pop("arms").items())
+    seeds, measures = tuple(content.pop("seeds")), tuple(content.pop("measures"))
+    return Experiment(arms, seeds, measures, **content)
+
+
+def load_results() -> dict[tuple[str, ...], dict[str, str]]:
+    """Every run that was made, by (target, settings, seed)."""
+    with RESULTS.open(encoding="utf-8", newline="") as file:
+        return {tuple(row[key] for key in KEYS): row for row in csv.DictReader(file)}
+
+
+def run_key(experiment: Experiment, arm: Arm, seed: int) -> tuple[str, ...]:
+    """The key of one run in `load_results`."""
+    return experiment.target, " ".join(sorted(arm.settings)), str(seed)
+
+
+def command(experiment: Experiment, arm: Arm, seed: int) -> list[str]:
+    """What a reader types."""
+    settings = [word for setting in (*arm.settings, f"run.seed={seed}") for word in ("-S", setting)]
+    return ["dvc", "exp", "run", *settings, experiment.target]
+
+
+def table(experiment: Experiment, results: dict[tuple[str, ...], dict[str, str]]) -> str:
+    """The measurements as Markdown: mean over the seeds, and the lowest and highest of them.
+
+    Raises KeyError when a run is missing.
+    """
+    heads = [MEASURES[measure][0] for measure in experiment.measures]
+    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for arm in experiment.arms:
+        rows = [results[run_key(experiment, arm, seed)] for seed in experiment.seeds]
+        cells = [_cell(rows, measure) for measure in experiment.measures]
+        lines.append(f"| {arm.name} | {' | '.join(cells)} |")
+    n = len(experiment.seeds)
+    seeds = ", ".join(map(str, experiment.seeds))
+    lines.append(f"\nMean of {n} seeds ({seeds}); in brackets the lowest and the highest.")
+    return "\n".join(lines)
+
+
+def _cell(rows: list[dict[str, str]], measure: str) -> str:
+    digits = MEASURES[measure][1]
+    values = [float(row[measure]) for row in rows]
+    numbers = statistics.mean(values), min(values), max(values)
+    mean, low, high = (f"{number:.{digits}f}" for number in numbers)
+    return mean if low == high else f"{mean} ({low}–{high})"
+
+
+def measure_run(experiment: Experiment, arm: Arm, seed: int, clone: Path) -> dict[str, Any]:
+    """Run the command in the clone and read what it left. Raises CalledProcessError."""
+    words = command(experiment, arm, seed)
+    print(shlex.join(words), flush=True)
+    environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
+    before = os.times()
+    subprocess.run(words, cwd=clone, env=environment, check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    training = read_json(clone / "models/scratch/training.json")
+    commit = _git(clone, "rev-parse", "--short", "HEAD")
+    spent = after.children_user - before.children_user
+    values = {**training, **training["valid"], "cpu_seconds": round(spent, 1)}
+    values["valid_loss"] = training["best_valid_loss"]
+    key = dict(zip(KEYS, run_key(experiment, arm, seed), strict=True))
+    return {**key, "commit": commit, **{measure: values[measure] for measure in MEASURES}}
+
+
+def make_clone(folder: Path) -> Path:
+    """The last commit, with the preset `lesson` committed on top: what experiments start from."""
+    clone = folder / "clone"
+    _git(ROOT, "clone", "--quiet", str(ROOT), str(clone))
+    subprocess.run(["scratchformer", "preset", "lesson"], cwd=clone, check=True)
+    _git(clone, "config", "user.name", "docs")
+    _git(clone, "config", "user.email", "docs@localhost")
+    _git(clone, "commit", "--quiet", "--all", "--message", "Apply the preset lesson")
+    return clone
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout.strip()
+
+
+def main(numbers: list[str]) -> None:
+    results = load_results()
+    with tempfile.TemporaryDirectory() as folder:
+        clone = None
+        for chapter in chapters():
+            if numbers and f"{chapter.number:02}" not in numbers:
+                continue
+            experiment = load_experiment(chapter.experiment)
+            for seed in experiment.seeds:
+                for arm in experiment.arms:
+                    key = run_key(experiment, arm, seed)
+                    if key in results:
+                        continue
+                    clone = clone or make_clone(Path(folder))
+                    results[key] = measure_run(experiment, arm, seed, clone)
+                    save_results(results)
+
+
+def save_results(results: dict[tuple[str, ...], dict[str, Any]]) -> None:
+    """Write the table of runs, ordered by what was set and the seed."""
+    with write_whole(RESULTS) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(results[key] for key in sorted(results))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

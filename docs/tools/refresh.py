@@ -1,0 +1,60 @@
+"""Write into the pages what follows from other files: `python docs/tools/refresh.py`.
+
+The tables of measurements of the chapters come from docs/experiments, the table of topics of
+docs/index.md from the chapters. A test keeps pages and sources equal.
+"""
+
+from pathlib import Path
+
+from chapters import DOCS, TOPICS, Chapter, chapters, fill
+from experiments import load_experiment, load_results, table
+
+from scratchformer.files import write_whole
+
+INDEX = DOCS / "index.md"
+
+
+def topics_table(written: list[Chapter]) -> str:
+    """One row a topic: where its chapter, code, figure, test and experiment are."""
+    by_number = {chapter.number: chapter for chapter in written}
+    lines = ["| | Topic | Code | Figure | Test | Experiment |", "|---:|---|---|---|---|---|"]
+    for number, topic in enumerate(TOPICS, start=1):
+        chapter = by_number.get(number)
+        if chapter is None:
+            lines.append(f"| {number} | {topic} | | | | |")
+            continue
+        paths = dict.fromkeys(path for path, _ in chapter.quotes)
+        code = ", ".join(f"[{Path(path).name}](../{path})" for path in paths)
+        path, test = chapter.nodes[0]
+        settings = dict.fromkeys(setting.partition("=")[0] for setting in chapter.settings)
+        cells = [
+            f"[{topic}](chapters/{chapter.path.name})",
+            code,
+            f"[picture](images/{chapter.image.name})",
+            f"[{test}](../{path})",
+            "<br>".join(f"`{setting.rpartition('.')[2]}`" for setting in settings),
+        ]
+        lines.append(f"| {number} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def refreshed() -> dict[Path, str]:
+    """Every page that has something to fill in, as it should read."""
+    written, results = chapters(), load_results()
+    pages = {INDEX: fill(INDEX.read_text(encoding="utf-8"), "topics", topics_table(written))}
+    for chapter in written:
+        measured = table(load_experiment(chapter.experiment), results)
+        pages[chapter.path] = fill(chapter.text, "measured", measured)
+    return pages
+
+
+def main() -> None:
+    for path, text in refreshed().items():
+        if path.read_text(encoding="utf-8") != text:
+            with write_whole(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            print(path.relative_to(DOCS.parent))
+
+
+if __name__ == "__main__":
+    main()

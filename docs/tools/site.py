@@ -1,0 +1,70 @@
+"""What mkdocs cannot do by itself: formulas without a network, and links into the code.
+
+The chapters are written for a code host: `$…$` for formulas, relative links to files of the
+repository. For the site, each formula becomes MathML, and each file that a page links to becomes
+a page of its own.
+"""
+
+import html
+import os
+import re
+from pathlib import Path
+
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+LANGUAGES = {".py": "python", ".yaml": "yaml", ".csv": "text", ".toml": "toml"}
+LINK = re.compile(r"(?<=\]\()(?P<path>[\w./-]+\.(?:py|yaml|csv|toml))(?=\))")
+FORMULA = re.compile(
+    r'class="arithmatex">(?:\\\((?P<inline>.*?)\\\)|\\\[(?P<block>.*?)\\\])<', re.S
+)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add a page for every file that a page links to."""
+    linked = set()
+    for page in files.documentation_pages():
+        folder = Path(str(page.abs_src_path)).parent
+        for match in LINK.finditer(page.content_string):
+            linked.add((folder / match["path"]).resolve().relative_to(ROOT))
+    for path in sorted(linked):
+        code = (ROOT / path).read_text(encoding="utf-8")
+        content = f"# {path.name}\n\n`{path}`\n\n````{LANGUAGES[path.suffix]}\n{code}````\n"
+        files.append(File.generated(config, listing(path), content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links into the code to the pages that `on_files` made."""
+    here = page.file.src_uri
+    if here.startswith("code/"):
+        return markdown
+
+    def to_page(match: re.Match[str]) -> str:
+        target = (ROOT / "docs" / here).parent / match["path"]
+        return os.path.relpath(listing(target.resolve().relative_to(ROOT)), Path(here).parent)
+
+    return LINK.sub(to_page, markdown)
+
+
+def listing(path: Path) -> str:
+    """Where the site shows the file `path` of the repository."""
+    return f"code/{path}.md"
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn formulas into MathML. Raises PluginError on a command that the converter lacks."""
+
+    def to_mathml(match: re.Match[str]) -> str:
+        block = match["block"] is not None
+        latex = html.unescape(match["block"] if block else match["inline"]).strip()
+        mathml = convert(latex, display="block" if block else "inline")
+        if "\\" in mathml or "<mi>&</mi>" in mathml:
+            raise PluginError(f"{page.file.src_uri}: no MathML for {latex!r}")
+        return f'class="arithmatex">{mathml}<'
+
+    return FORMULA.sub(to_mathml, content)

@@ -1,0 +1,97 @@
+"""Every chapter has its parts, and what it says of the code, the tests and the runs is so."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from chapters import DOCS, ROOT, SECTIONS, TOPICS, Chapter, chapters
+from experiments import load_experiment
+from refresh import refreshed
+
+from scratchformer.params import load_params
+
+CHAPTERS = chapters()
+PAGES = sorted(DOCS.rglob("*.md"))
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda chapter: chapter.name)
+def chapter(request: pytest.FixtureRequest) -> Chapter:
+    written: Chapter = request.param
+    return written
+
+
+def test_the_chapters_are_the_twenty_topics() -> None:
+    assert [chapter.number for chapter in CHAPTERS] == list(range(1, len(CHAPTERS) + 1))
+    assert len(CHAPTERS) <= len(TOPICS)
+
+
+def test_a_chapter_has_its_parts_in_order(chapter: Chapter) -> None:
+    assert chapter.text.startswith(f"# {chapter.number}. {chapter.topic}\n")
+    assert tuple(chapter.sections) == ("", *SECTIONS)
+    assert chapter.sections["The equation"].count("$$") >= 2
+    assert "Source: " in chapter.sections["The equation"]
+    assert f"(../images/{chapter.image.name})" in chapter.sections["The picture"]
+    assert f"(../figures/{chapter.figure.name})" in chapter.sections["The picture"]
+    assert "```python\n" in chapter.sections["Try it"]
+    assert chapter.quotes and all(
+        block in chapter.sections["Our lines"] for _, block in chapter.quotes
+    )
+
+
+def test_quoted_code_is_the_code(chapter: Chapter) -> None:
+    """Whole lines of the file, as they stand there; and the file is linked."""
+    for path, code in chapter.quotes:
+        assert f"\n{code}" in (ROOT / path).read_text(encoding="utf-8"), (path, code)
+        assert f"](../../{path})" in chapter.sections["Our lines"], f"no link to {path}"
+
+
+def test_named_tests_exist(chapter: Chapter) -> None:
+    assert any(f"`{path}::{test}`" in chapter.sections["The proof"] for path, test in chapter.nodes)
+    for path, test in chapter.nodes:
+        assert test in test_names(ROOT / path), f"{path}::{test}"
+
+
+def test_names(path: Path) -> set[str]:
+    """The node ids of a test file, without its path and without parameters."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            names |= {
+                f"{node.name}::{inner.name}"
+                for inner in node.body
+                if isinstance(inner, ast.FunctionDef)
+            }
+    return {name for name in names if name.rpartition("::")[2].startswith("test_")}
+
+
+test_names.__test__ = False  # type: ignore[attr-defined]
+
+
+def test_the_experiment_is_the_one_that_was_measured(chapter: Chapter) -> None:
+    """Every setting in the text was measured, and is one that the parameters have."""
+    experiment = load_experiment(chapter.experiment)
+    measured = {setting for arm in experiment.arms for setting in arm.settings}
+    assert chapter.settings and set(chapter.settings) <= measured
+    assert f"{experiment.target}\n```" in chapter.sections["The experiment"]
+    params = load_params(ROOT / "params.yaml")
+    for setting in measured:
+        node: object = params
+        for key in setting.partition("=")[0].split("."):
+            node = getattr(node, key)
+
+
+def test_pages_hold_what_follows_from_other_files() -> None:
+    """`python docs/tools/refresh.py` would change nothing."""
+    for path, text in refreshed().items():
+        assert path.read_text(encoding="utf-8") == text, path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """On a code host, where pages are read as plain Markdown (mkdocs checks the site's own)."""
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("https://", "http://")):
+            assert (page.parent / target).exists(), target

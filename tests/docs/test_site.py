@@ -1,0 +1,39 @@
+"""The site builds without a warning, and loads nothing from the network."""
+
+import re
+from pathlib import Path
+
+import pytest
+from chapters import ROOT
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    folder = tmp_path_factory.mktemp("site")
+    config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True)
+    build(config)
+    return folder
+
+
+def test_nothing_comes_from_the_network(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert pages
+    loads = re.compile(r"""<(?:script|link|img|iframe)\b[^>]*(?:src|href)=["']?(https?:)?//""")
+    for page in pages:
+        assert not loads.search(page.read_text(encoding="utf-8")), page
+
+
+def test_formulas_are_mathml(site: Path) -> None:
+    page = (site / "chapters" / "01-attention.html").read_text(encoding="utf-8")
+    assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in page
+    assert "$$" not in page and "\\(" not in page and "\\[" not in page
+
+
+def test_links_into_the_code_stay_on_the_site(site: Path) -> None:
+    page = (site / "chapters" / "01-attention.html").read_text(encoding="utf-8")
+    assert "../code/src/scratchformer/transformer/attention.py.html" in page
+    shown = site / "code/src/scratchformer/transformer/attention.py.html"
+    assert "attention_weights" in shown.read_text(encoding="utf-8")

@@ -155,9 +155,9 @@ def _encode_split(
     return {column: side.figures() for column, side in sides.items()}
 
 
-def training_texts(track: Track, columns: list[str]) -> Iterator[list[str]]:
-    """The texts of the training split, in batches: one column after the other."""
+def training_texts(track: Track, columns: list[str]) -> Iterator[str]:
+    """The texts of the training split, one column after the other."""
     for column in columns:
         for batch in iterate_split(track, "train"):
             texts = batch[column]
-            yield (texts.flatten() if column == "targets" else texts).to_pylist()
+            yield from (texts.flatten() if column == "targets" else texts).to_pylist()

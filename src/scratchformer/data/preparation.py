@@ -180,7 +180,7 @@ def _write_splits(corpus: Corpus, plan: Plan, spool: Path, folder: Path) -> dict
     """The second pass. Returns the number of rows of each split."""
     further = _further_targets(plan, spool)
     schema = SCHEMAS[corpus.task]
-    counts = dict.fromkeys(SPLITS, 0)
+    counts: dict[str, int] = {split: 0 for split in SPLITS}
     with ExitStack() as stack:
         writers = [
             stack.enter_context(pq.ParquetWriter(folder / f"{split}.parquet", schema))

@@ -52,4 +52,4 @@ class Corpus:
     grouped: bool = False  # rows carry a group that must stay in one split
     merge_references: bool = False  # rows of one source text become one row with several targets
     label_names: Mapping[str, str] = field(default_factory=dict)  # label → words that describe it
-    notes: Mapping[str, Any] = field(default_factory=dict)  # what the source left out, for data.json
+    notes: Mapping[str, Any] = field(default_factory=dict)  # what it left out, for data.json

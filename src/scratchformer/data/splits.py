@@ -70,7 +70,9 @@ class Plan:
     @property
     def kept(self) -> NDArray[np.bool_]:
         """Rows that are written."""
-        return (self.split != DROPPED) & (self.merged_into == np.arange(len(self.split)))
+        kept: NDArray[np.bool_] = self.split != DROPPED
+        kept &= self.merged_into == np.arange(len(kept))
+        return kept
 
 
 def plan_splits(
@@ -161,7 +163,8 @@ def _beaten(split: NDArray[np.int8], digests: NDArray[np.uint64]) -> NDArray[np.
     _, inverse = np.unique(digests, return_inverse=True)
     best = np.full(inverse.max(initial=-1) + 1, DROPPED, dtype=np.int8)
     np.maximum.at(best, inverse, split)
-    return (split != DROPPED) & (split < best[inverse])
+    beaten: NDArray[np.bool_] = (split != DROPPED) & (split < best[inverse])
+    return beaten
 
 
 def _merge(split: NDArray[np.int8], key: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Stage prepare: raw sources → data/prepared/<track>/, reports/data.json, reports/rejected.jsonl."""
+"""Stage prepare: raw sources → data/prepared/<track>/, reports/{data.json,rejected.jsonl}."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.layout import SPLITS, TOKENIZED, TOKENIZERS, TOKENS_REPORT
+from scratchformer.layout import TOKENIZED, TOKENIZERS, TOKENS_REPORT
 from scratchformer.params import Params
 from scratchformer.terminal import Summary
 

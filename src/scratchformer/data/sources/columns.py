@@ -1,0 +1,26 @@
+"""Finding the columns that params.yaml names."""
+
+from collections.abc import Mapping, Sequence
+
+from scratchformer.errors import DataError
+
+
+def demand_columns(place: str, wanted: Mapping[str, str], present: Sequence[str]) -> None:
+    """Check that every wanted column is there.
+
+    Raises:
+        DataError: one is not; the message names the nearest.
+    """
+    from rapidfuzz import process, utils
+
+    for field, column in wanted.items():
+        if column in present:
+            continue
+        match = process.extractOne(
+            column, present, processor=utils.default_process, score_cutoff=60
+        )
+        shown = ", ".join(map(repr, present[:20]))
+        hint = f"did you mean {match[0]!r}? " if match else ""
+        raise DataError(
+            f"{place}: no column {column!r} (source.columns.{field}); {hint}columns: {shown}"
+        )

@@ -1,0 +1,98 @@
+"""A person's own files: CSV, TSV, JSON lines, Parquet and parallel plain text, also gzipped.
+
+Read one row at a time, so memory stays flat however large the file is. A row that cannot be read
+is reported with its line; a file that cannot be read, or lacks a column, ends the stage.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from scratchformer.data.contract import ANSWER_FIELD, INPUT_FIELD
+from scratchformer.data.rows import BadRow, Corpus, RawRow, SplitReader
+from scratchformer.data.sources import delimited, jsonl, parallel_text, parquet
+from scratchformer.errors import ParamsError
+from scratchformer.layout import SPLITS, SplitName
+from scratchformer.params import FileFormat, FilesSource, HubSource, Task
+
+_SUFFIXES: dict[str, FileFormat] = {
+    ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
+}
+
+Reader = Callable[[Path, dict[str, str]], Iterator[RawRow | BadRow]]
+
+
+def open_files(source: FilesSource, task: Task) -> Corpus:
+    """One reader for each split whose file is named.
+
+    Raises:
+        ParamsError: the format cannot be told, or a key does not fit the format or the task.
+    """
+    files = {split: path for split in SPLITS if (path := getattr(source, split))}
+    columns = wanted_columns(source, task)
+    splits: dict[SplitName, SplitReader] = {}
+    for split, path in files.items():
+        kind = source.format or _guess(path)
+        target = getattr(source, f"{split}_target")
+        if (kind == "parallel_text") != (target is not None):
+            raise ParamsError(
+                f"source.{split}_target: "
+                + ("the file of the other language is missing" if target is None
+                   else f"only for format parallel_text, found {kind}")
+            )
+        if kind == "parallel_text" and task != "seq2seq":
+            raise ParamsError(f"source.format: parallel_text is for the task seq2seq, not {task}")
+        if target is not None:
+            splits[split] = partial(parallel_text.read, Path(path), Path(target))
+        else:
+            splits[split] = partial(_reader(kind, source.header), Path(path), columns)
+    return Corpus(
+        name="files",
+        description="the files of params.yaml",
+        origin=", ".join(files.values()),
+        licence="not stated",
+        task=task,
+        splits=splits,
+        grouped="group" in columns,
+        merge_references=source.merge_references and task == "seq2seq",
+        label_names=source.label_names,
+    )
+
+
+def wanted_columns(source: FilesSource | HubSource, task: Task) -> dict[str, str]:
+    """Canonical field → column. Input and answer are always read, id and group only when named.
+
+    Raises:
+        ParamsError: a field of the other task is named.
+    """
+    required = [INPUT_FIELD[task], ANSWER_FIELD[task]]
+    for field in source.columns:
+        if field not in (*required, "id", "group"):
+            raise ParamsError(
+                f"source.columns.{field}: the task {task} has {' and '.join(required)} "
+                "(and id and group where wanted)"
+            )
+    wanted = {field: field for field in required}
+    wanted.update(source.columns)
+    return wanted
+
+
+def _guess(path: str) -> FileFormat:
+    suffix = Path(path.removesuffix(".gz")).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ParamsError(
+            f"source.format: cannot be told from {path!r}; "
+            f"set it to one of {', '.join(get_args(FileFormat))}"
+        )
+    return _SUFFIXES[suffix]
+
+
+def _reader(kind: FileFormat, header: bool) -> Reader:
+    match kind:
+        case "jsonl":
+            return jsonl.read
+        case "parquet":
+            return parquet.read
+        case _:
+            return partial(delimited.read, tabs=kind == "tsv", header=header)

@@ -1,0 +1,29 @@
+"""Parallel text: line N of one file is the translation of line N of the other."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from scratchformer.data.rows import BadRow, RawRow
+from scratchformer.data.sources.text_lines import TOO_LONG, read_lines
+from scratchformer.errors import DataError
+
+
+def read(source: Path, target: Path) -> Iterator[RawRow | BadRow]:
+    """Pairs of lines. A blank line is a bad row, never skipped: the files must stay in step.
+
+    Raises:
+        DataError: a file cannot be read as text, or one is longer than the other.
+    """
+    for ours, theirs in zip_longest(read_lines(source), read_lines(target)):
+        if ours is None or theirs is None:
+            short, number = (source, theirs[0]) if ours is None else (target, ours[0])
+            raise DataError(
+                f"{short}: ends before line {number}; {source} and {target} must have equally "
+                "many lines"
+            )
+        number = ours[0]
+        if ours[1] is None or theirs[1] is None:
+            yield BadRow(str(source if ours[1] is None else target), number, TOO_LONG)
+        else:
+            yield RawRow({"source": ours[1], "target": theirs[1]}, str(source), number)

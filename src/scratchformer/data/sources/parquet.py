@@ -1,0 +1,74 @@
+"""Parquet, and other Arrow tables, batch by batch. A target may be a list of references."""
+
+import gzip
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scratchformer.data.rows import BadRow, RawRow
+from scratchformer.data.sources.columns import demand_columns
+from scratchformer.data.sources.text_lines import is_gzip
+from scratchformer.errors import DataError
+
+BATCH_ROWS = 10_000
+
+
+def read(path: Path, columns: dict[str, str]) -> Iterator[RawRow | BadRow]:
+    """Rows of a Parquet file; their "line" is the number of the row.
+
+    Raises:
+        DataError: the file is missing, is not Parquet, or lacks a column.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; the path is relative to {Path.cwd().name}/")
+    try:
+        with _seekable(path) as stream, pq.ParquetFile(stream) as file:
+            demand_columns(str(path), columns, file.schema_arrow.names)
+            batches = file.iter_batches(BATCH_ROWS, columns=list(columns.values()))
+            yield from rows_of(batches, columns, str(path))
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path}: not readable as Parquet: {reason}") from None
+
+
+def rows_of(
+    batches: Iterable[pa.RecordBatch], columns: dict[str, str], place: str
+) -> Iterator[RawRow]:
+    """Raw rows of Arrow batches, numbered from 1."""
+    number = 0
+    for batch in batches:
+        lists = [_values(batch[column]) for column in columns.values()]
+        for values in zip(*lists, strict=True):
+            number += 1
+            yield RawRow(dict(zip(columns, values, strict=True)), place, number)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    try:
+        values: list[Any] = column.to_pylist()
+        return values
+    except UnicodeDecodeError:
+        # Arrow does not check text it reads. As in text files, the contract finds the bad rows.
+        return [
+            value if value is None else value.decode("utf-8", "surrogateescape")
+            for value in column.cast(pa.large_binary()).to_pylist()
+        ]
+
+
+@contextmanager
+def _seekable(path: Path) -> Iterator[IO[bytes]]:
+    """The file, unpacked to a temporary one if it is gzipped: Parquet is read from its end."""
+    if not is_gzip(path):
+        with path.open("rb") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as unpacked, gzip.open(path, "rb") as packed:
+        shutil.copyfileobj(packed, unpacked)
+        unpacked.seek(0)
+        yield unpacked

@@ -17,6 +17,10 @@ FLOORS = {
     "pretrained": 2,
     "evaluation": 3,
     "visualization": 4,
+    "dvc_record": 1,
+    "presets": 1,
+    "integrity": 2,
+    "prediction": 4,
     "tracking": 4,
     "stages": 5,
     "cli": 6,
@@ -42,8 +46,9 @@ def imported_rooms(source: str) -> set[str]:
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide the floor they reach"
-            module = node.module or ""
+            # `from .x` stays in its room (a reader may take the book away as a folder).
+            assert node.level <= 1, "an import of a parent hides the floor it reaches"
+            module = "" if node.level else node.module or ""
             modules = [module]
             if module == "scratchformer":
                 modules = [f"scratchformer.{alias.name}" for alias in node.names]
@@ -64,8 +69,7 @@ def offences(path: Path, source: str) -> list[str]:
     return found
 
 
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or
-                 path.parent != PACKAGE)
+MODULES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py"})
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

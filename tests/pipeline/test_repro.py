@@ -1,0 +1,99 @@
+"""The whole pipeline under DVC, with the preset `tiny`, offline."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from scratchformer.files import sha256
+from scratchformer.layout import STAGES
+
+from .conftest import Checkout
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def change_param(checkout: Checkout, key: str, value: Any) -> None:
+    yaml = YAML()
+    path = checkout.path / "params.yaml"
+    document = yaml.load(path)
+    *sections, last = key.split(".")
+    node = document
+    for section in sections:
+        node = node[section]
+    node[last] = value
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(document, file)
+
+
+def stages_that_ran(output: str) -> list[str]:
+    return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
+
+
+def test_every_promised_metric_is_there(tiny_pipeline: Checkout) -> None:
+    metrics = json.loads((tiny_pipeline.path / "reports/metrics.json").read_text())
+    for key in ("wer", "per", "loss"):
+        assert isinstance(metrics["scratch"][key], float)
+    finetune = metrics["finetune"]
+    assert 0 <= finetune["before"]["accuracy"] <= 1
+    assert 0 <= finetune["after"]["accuracy"] <= 1
+    assert set(finetune["delta"]["accuracy"]) >= {"value", "low", "high"}
+    assert finetune["baselines"].keys() >= {"majority", "tfidf"}
+
+
+def test_the_checkout_is_clean_and_the_checkpoints_are_gone(tiny_pipeline: Checkout) -> None:
+    assert tiny_pipeline.run("git", "status", "--porcelain").stdout == ""
+    left = [p for p in (tiny_pipeline.path / ".checkpoints").rglob("*.safetensors")]
+    assert left == []
+
+
+def test_a_second_repro_does_nothing_and_is_quick(tiny_pipeline: Checkout) -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        output = tiny_pipeline.run("dvc", "repro").stdout
+        seconds.append(time.monotonic() - start)
+        assert stages_that_ran(output) == []
+    assert min(seconds) < 3  # 2 s on an idle machine; the rest is room for a busy one
+
+
+def test_an_edited_figure_reruns_visualize_alone(tiny_pipeline: Checkout) -> None:
+    module = sorted((tiny_pipeline.path / "src/scratchformer/visualization").glob("*.py"))[-1]
+    text = module.read_text()
+    module.write_text(text + "\n# edited\n")
+    try:
+        status = json.loads(tiny_pipeline.run("dvc", "status", "--json").stdout)
+    finally:
+        module.write_text(text)
+    assert set(status) == {"visualize"}
+
+
+def test_a_parameter_set_back_is_restored_without_training(tiny_pipeline: Checkout) -> None:
+    model = tiny_pipeline.path / "models/scratch/model.safetensors"
+    metrics = tiny_pipeline.path / "reports/metrics.json"
+    first_model, first_metrics = sha256(model), metrics.read_text()
+
+    params = (tiny_pipeline.path / "params.yaml").read_text()
+    change_param(tiny_pipeline, "train_scratch.learning_rate", 0.00012345)
+    diff = tiny_pipeline.run("dvc", "params", "diff").stdout
+    assert "train_scratch.learning_rate" in diff and "0.00012345" in diff
+    ran = stages_that_ran(tiny_pipeline.run("dvc", "repro").stdout)
+    assert ran == ["train_scratch", "evaluate", "visualize"]
+    assert sha256(model) != first_model
+    assert "scratch.loss" in tiny_pipeline.run("dvc", "metrics", "diff").stdout
+
+    (tiny_pipeline.path / "params.yaml").write_text(params)
+    ran = stages_that_ran(tiny_pipeline.run("dvc", "repro").stdout)
+    assert "train_scratch" not in ran
+    assert sha256(model) == first_model
+    assert metrics.read_text() == first_metrics
+
+
+def test_a_section_replaced_by_a_string_ends_with_one_line(tiny_pipeline: Checkout) -> None:
+    done = tiny_pipeline.run("dvc", "exp", "run", "-S", "finetune=fast", check=False)
+    tiny_pipeline.run("git", "checkout", "--quiet", "params.yaml")
+    assert done.returncode != 0
+    assert "finetune: expected a mapping of keys, found 'fast'" in done.stdout
+    assert "Traceback" not in done.stdout

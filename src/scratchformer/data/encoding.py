@@ -155,7 +155,7 @@ def _encode_split(
     return {column: side.figures() for column, side in sides.items()}
 
 
-def training_texts(track: Track, columns: list[str]) -> Iterator[str]:
+def training_texts(track: Track, *columns: str) -> Iterator[str]:
     """The texts of the training split, one column after the other."""
     for column in columns:
         for batch in iterate_split(track, "train"):

@@ -6,10 +6,11 @@ the three Parquet files. The texts are never all in memory.
 """
 
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,11 +21,11 @@ import pyarrow.parquet as pq
 from scratchformer import params
 from scratchformer.data.contract import BrokenContract, check
 from scratchformer.data.prepared import SCHEMAS, Info, Label
-from scratchformer.data.rows import BadRow, Corpus, Row
+from scratchformer.data.rows import BadRow, Corpus, RawRow, Row
 from scratchformer.data.sources import open_source
-from scratchformer.data.splits import Ledger, Plan, plan_splits
+from scratchformer.data.splits import DROPPED, Ledger, Plan, plan_splits
 from scratchformer.data.statistics import describe
-from scratchformer.errors import DataError
+from scratchformer.errors import DataError, ParamsError
 from scratchformer.layout import REJECTED_ROWS, SPLITS, Track
 
 BATCH_ROWS = 10_000
@@ -39,7 +40,7 @@ class Intake:
     """What came in: good rows (in the ledger and the spool) and bad ones, counted by reason."""
 
     ledger: Ledger
-    bad: Counter[str]
+    bad: Counter[str] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
@@ -47,33 +48,42 @@ class Intake:
 
 
 def prepare_track(
-    name: Track, track: params.Track, settings: params.Run, max_bad_share: float,
-    folder: Path, rejected: TextIO, advance: Callable[[int], None] = lambda rows: None,
+    name: Track,
+    track: params.Track,
+    seed: int,
+    max_bad_share: float,
+    folder: Path,
+    rejected: TextIO,
+    on_rows: Callable[[int], None] = lambda rows: None,
 ) -> dict[str, Any]:
     """Fill `folder` with the three splits and info.json; returns the track's part of data.json.
 
-    Bad rows are written to `rejected` as lines of JSON. `advance` is told of rows as they are read.
+    Bad rows are written to `rejected` as lines of JSON. `on_rows` is told now and then how many
+    rows have been read.
 
     Raises:
-        DataError: too many bad rows, an empty split, a label that is never taught.
+        DataError: the source cannot be read, too many rows are bad, a split is empty, a label is
+            never taught.
+        ParamsError: the parameters do not fit the source.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    corpus = open_source(track, settings.seed)
+    corpus = open_source(track, seed)
+    labelled = corpus.task == "classification"
     spool = folder / "spool.arrow"
-    intake = _take_in(name, corpus, settings.seed, spool, rejected, advance)
+    intake = Intake(Ledger(seed, labelled))
+    with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, _SPOOL) as writer:
+        for batch in _batches(name, corpus, intake, rejected):
+            writer.write_batch(batch)
+            on_rows(intake.total)
     _demand_good_rows(corpus, intake, max_bad_share)
-    plan = plan_splits(
-        intake.ledger,
-        track.split,
-        cut=[split for split in SPLITS if split not in corpus.splits],
-        labelled=corpus.task == "classification",
-        merge=corpus.merge_references,
-    )
+    cut = [split for split in SPLITS if split not in corpus.splits]
+    plan = plan_splits(intake.ledger, track.split, cut, merge=corpus.merge_references)
     _demand_unique_ids(corpus, intake.ledger, plan, spool)
-    counts = _write_splits(corpus, plan, spool, folder)
+    _write_splits(corpus.task, plan, spool, folder)
     spool.unlink()
-    names = sorted(intake.ledger.labels) if corpus.task == "classification" else []
-    labels = tuple(Label(label, corpus.label_names.get(label, label)) for label in names)
+    figures = describe(folder, corpus.task)
+    counts = {split: part["rows"] for split, part in figures["splits"].items()}
+    labels = _labels(track, corpus, figures["splits"]["train"]["labels"]) if labelled else ()
     Info(
         corpus.task, corpus.name, corpus.description, corpus.origin, corpus.licence,
         corpus.grouped, labels, counts,
@@ -88,44 +98,39 @@ def prepare_track(
         "rows_rejected": intake.bad.total(),
         "rejected_reasons": dict(intake.bad.most_common(20)),
         "rows_dropped": plan.counts,
-        **describe(folder, corpus.task),
+        **figures,
     }
 
 
-def _take_in(
-    track: Track, corpus: Corpus, seed: int, spool: Path, rejected: TextIO,
-    advance: Callable[[int], None],
-) -> Intake:
-    """The first pass."""
-    intake = Intake(Ledger(seed), Counter())
+def _batches(
+    track: Track, corpus: Corpus, intake: Intake, rejected: TextIO
+) -> Iterator[pa.RecordBatch]:
+    """The first pass: good rows in batches of `BATCH_ROWS`, bad ones to the list."""
     good: list[tuple[Row, str]] = []
-    with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, _SPOOL) as writer:
+    for code, split in enumerate(SPLITS):
+        for raw in corpus.splits[split]() if split in corpus.splits else ():
+            row = _checked(raw, corpus.task)
+            if isinstance(row, BadRow):
+                # Reasons that differ in a number only are one reason.
+                intake.bad[re.sub(r"\d[\d,]*", "…", row.reason)] += 1
+                line = {"track": track, **row._asdict()}
+                rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
+                continue
+            good.append((row, intake.ledger.add(row, code)))
+            if len(good) == BATCH_ROWS:
+                yield _spool_batch(good)
+                good.clear()
+    if good:
+        yield _spool_batch(good)
 
-        def flush() -> None:
-            writer.write_batch(_spool_batch(good))
-            advance(len(good))
-            good.clear()
 
-        for code, split in enumerate(SPLITS):
-            for raw in corpus.splits[split]() if split in corpus.splits else ():
-                bad: BadRow | None = None
-                if isinstance(raw, BadRow):
-                    bad = raw
-                else:
-                    try:
-                        row = check(raw, corpus.task)
-                    except BrokenContract as error:
-                        bad = BadRow(raw.file, raw.line, str(error))
-                if bad is not None:
-                    intake.bad[bad.reason] += 1
-                    line = {"track": track, **bad._asdict()}
-                    rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
-                    continue
-                good.append((row, intake.ledger.add(row, code)))
-                if len(good) == BATCH_ROWS:
-                    flush()
-        flush()
-    return intake
+def _checked(raw: RawRow | BadRow, task: params.Task) -> Row | BadRow:
+    if isinstance(raw, BadRow):
+        return raw
+    try:
+        return check(raw, task)
+    except BrokenContract as error:
+        return BadRow(raw.file, raw.line, str(error))
 
 
 def _spool_batch(rows: list[tuple[Row, str]]) -> pa.RecordBatch:
@@ -176,28 +181,24 @@ def _read_spool(spool: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
             yield index * BATCH_ROWS, reader.get_batch(index)
 
 
-def _write_splits(corpus: Corpus, plan: Plan, spool: Path, folder: Path) -> dict[str, int]:
-    """The second pass. Returns the number of rows of each split."""
+def _write_splits(task: params.Task, plan: Plan, spool: Path, folder: Path) -> None:
+    """The second pass."""
     further = _further_targets(plan, spool)
-    schema = SCHEMAS[corpus.task]
-    counts: dict[str, int] = {split: 0 for split in SPLITS}
+    schema = SCHEMAS[task]
+    destination = np.where(plan.kept, plan.split, DROPPED)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(pq.ParquetWriter(folder / f"{split}.parquet", schema))
             for split in SPLITS
         ]
         for start, batch in _read_spool(spool):
-            split = np.where(plan.kept, plan.split, -1)[start : start + len(batch)]
             answers = _with_further(batch["answers"], start, further)
-            if corpus.task == "classification":
+            if task == "classification":
                 answers = answers.flatten()  # one label a row
             table = pa.table([batch["id"], batch["text"], answers, batch["group"]], schema=schema)
-            for code, name in enumerate(SPLITS):
-                part = table.filter(pa.array(split == code))
-                if len(part):
-                    writers[code].write_table(part)
-                    counts[name] += len(part)
-    return counts
+            here = destination[start : start + len(batch)]
+            for code, writer in enumerate(writers):
+                writer.write_table(table.filter(pa.array(here == code)))
 
 
 def _further_targets(plan: Plan, spool: Path) -> dict[int, list[str]]:
@@ -220,3 +221,15 @@ def _with_further(answers: pa.Array, start: int, further: dict[int, list[str]]) 
     for offset in touched:
         lists[offset] = list(dict.fromkeys(lists[offset] + further[start + offset]))
     return pa.array(lists, answers.type)
+
+
+def _labels(track: params.Track, corpus: Corpus, names: Iterable[str]) -> tuple[Label, ...]:
+    labels = tuple(Label(name, corpus.label_names.get(name, name)) for name in sorted(names))
+    known = [label.name for label in labels]
+    for name in getattr(track.source, "label_names", {}):
+        if name not in known:
+            raise ParamsError(
+                f"source.label_names: no row has the label {name!r}; labels: "
+                + ", ".join(map(repr, known[:20]))
+            )
+    return labels

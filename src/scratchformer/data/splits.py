@@ -12,7 +12,7 @@ Works on 8-byte digests of all rows at once, so the cost is a few sorts of integ
 """
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,9 +30,10 @@ DROPPED = -1
 
 @dataclass
 class Ledger:
-    """What the split needs to know of every row, 33 bytes a row."""
+    """What the split needs to know of every row, 41 bytes a row."""
 
     seed: int
+    labelled: bool
     given: "array[int]" = field(default_factory=lambda: array("b"))  # split of the source
     key: "array[int]" = field(default_factory=lambda: array("Q"))  # the normalised input text
     pair: "array[int]" = field(default_factory=lambda: array("Q"))  # … together with its answers
@@ -51,7 +52,8 @@ class Ledger:
         self.pair.append(digest("\0".join((text, *row.answers))))
         self.group.append(digest(f"{self.seed}/{group}"))
         self.identity.append(digest(row.id))
-        self.label.append(self.labels.setdefault(row.answers[0], len(self.labels)))
+        if self.labelled:
+            self.label.append(self.labels.setdefault(row.answers[0], len(self.labels)))
         return group
 
     def __len__(self) -> int:
@@ -76,7 +78,7 @@ class Plan:
 
 
 def plan_splits(
-    ledger: Ledger, shares: Split, *, cut: list[SplitName], labelled: bool, merge: bool
+    ledger: Ledger, shares: Split, cut: Collection[SplitName], *, merge: bool
 ) -> Plan:
     """Assign every row. `cut` names the splits that the source lacks: they come out of train.
 
@@ -93,7 +95,7 @@ def plan_splits(
     counts = dict.fromkeys(
         ("duplicates", "conflicting_labels", "moved_to_train", "across_splits", "merged"), 0
     )
-    if labelled:
+    if ledger.labelled:
         # One text, one label: the first row decides.
         repeated = ours & ~_first(key, ours)
         counts["duplicates"] = int((repeated & ~_first(pair, ours)).sum())
@@ -114,7 +116,7 @@ def plan_splits(
         counts["merged"] = int((merged_into != np.arange(len(split))).sum())
     plan = Plan(split, merged_into, counts)
     _demand_all_splits(plan, cut)
-    if labelled:
+    if ledger.labelled:
         _demand_known_labels(split, label, ledger.labels)
     return plan
 
@@ -176,7 +178,7 @@ def _merge(split: NDArray[np.int8], key: NDArray[np.uint64]) -> NDArray[np.int64
     return merged_into
 
 
-def _demand_all_splits(plan: Plan, cut: list[SplitName]) -> None:
+def _demand_all_splits(plan: Plan, cut: Collection[SplitName]) -> None:
     total = int(plan.kept.sum())
     for code, name in enumerate(SPLITS):
         if not (plan.kept & (plan.split == code)).any():

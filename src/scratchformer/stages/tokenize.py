@@ -1,60 +1,88 @@
 """Stage tokenize: prepared rows → data/tokenized/<track>/, models/tokenizers/<track>/."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.layout import TOKENIZED, TOKENIZERS, TOKENS_REPORT
+from scratchformer.layout import PREPARED, SPLITS, TOKENIZED, TOKENIZERS, TOKENS_REPORT, Track
 from scratchformer.params import Params
-from scratchformer.terminal import Summary
+from scratchformer.terminal import Summary, progress
 
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
 
+TRACKS: tuple[Track, ...] = ("scratch", "finetune")
+
 
 def tokenize(params: Params, run: "StageRun") -> Summary:
     """Train the tokenizers of the scratch track, then encode both tracks."""
+    from scratchformer.data.prepared import load_info
     from scratchformer.files import write_json, write_whole_folder
 
-    with write_whole_folder(TOKENIZERS) as tokenizers, write_whole_folder(TOKENIZED) as folder:
+    for track in TRACKS:
+        for split in SPLITS:
+            run.log_input(f"{track}-{split}", PREPARED / track / f"{split}.parquet", "prepared")
+    rows = sum(sum(load_info(track).counts.values()) for track in TRACKS)
+    with (
+        write_whole_folder(TOKENIZERS) as tokenizers,
+        write_whole_folder(TOKENIZED) as folder,
+        progress("tokenize", rows) as bar,
+    ):
         report = {
-            "scratch": _scratch(params, tokenizers / "scratch", folder / "scratch"),
-            "finetune": _finetune(params, tokenizers / "finetune", folder / "finetune"),
+            "scratch": _scratch(params, tokenizers / "scratch", folder / "scratch", bar.advance),
+            "finetune": _finetune(
+                params, tokenizers / "finetune", folder / "finetune", bar.advance
+            ),
         }
     write_json(TOKENS_REPORT, report)
-    return Summary("tokenize", [], [TOKENIZED, TOKENIZERS, TOKENS_REPORT])
+    run.log_summary(report)
+    run.log_artifact(TOKENS_REPORT)
+    return Summary(
+        "tokenize",
+        [row for track in TRACKS for row in _describe(track, report[track])],
+        [TOKENIZED, TOKENIZERS, TOKENS_REPORT],
+    )
 
 
-def _scratch(params: Params, tokenizers: Path, folder: Path) -> dict[str, Any]:
+def _scratch(
+    params: Params, tokenizers: Path, folder: Path, advance: Callable[[int], None]
+) -> dict[str, Any]:
     from scratchformer.data.encoding import encode_track, scratch_encoder, training_texts
     from scratchformer.data.prepared import load_info
     from scratchformer.tokenization import load_tokenizers, train_tokenizer
 
     settings = params.tokenize.scratch
-    task = load_info("scratch").task
-    tokenizers.mkdir()
-    if task == "classification":
-        columns = {"source": (["text"], settings.source)}
+    if load_info("scratch").task == "classification":
+        trained = {"source": train_tokenizer(training_texts("scratch", "text"), settings.source)}
     elif settings.shared_vocabulary:
-        columns = dict.fromkeys(("source", "target"), (["source", "targets"], settings.source))
+        texts = training_texts("scratch", "source", "targets")
+        trained = dict.fromkeys(("source", "target"), train_tokenizer(texts, settings.source))
     else:
-        columns = {
-            "source": (["source"], settings.source), "target": (["targets"], settings.target)
+        trained = {
+            "source": train_tokenizer(training_texts("scratch", "source"), settings.source),
+            "target": train_tokenizer(training_texts("scratch", "targets"), settings.target),
         }
-    for side, (texts, algorithm) in columns.items():
-        tokenizer = train_tokenizer(training_texts("scratch", texts), algorithm)
+    tokenizers.mkdir()
+    for side, tokenizer in trained.items():
         tokenizer.save(str(tokenizers / f"{side}.json"))
-    pair = load_tokenizers(tokenizers)
-    encoders = {"source": scratch_encoder(pair.source, settings.max_source_length)}
-    sizes = {"source_vocab_size": pair.source.get_vocab_size()}
-    lengths = {"max_source_length": settings.max_source_length}
-    if pair.target:
-        encoders["target"] = scratch_encoder(pair.target, settings.max_target_length)
-        sizes["target_vocab_size"] = pair.target.get_vocab_size()
-        lengths["max_target_length"] = settings.max_target_length
-    return encode_track("scratch", encoders, {**sizes, **lengths}, folder)
+    source, target = load_tokenizers(tokenizers)
+    encoders = {"source": scratch_encoder(source, settings.max_source_length)}
+    sizes = {
+        "source_vocab_size": source.get_vocab_size(),
+        "max_source_length": settings.max_source_length,
+    }
+    if target is not None:
+        encoders["target"] = scratch_encoder(target, settings.max_target_length)
+        sizes |= {
+            "target_vocab_size": target.get_vocab_size(),
+            "max_target_length": settings.max_target_length,
+        }
+    return encode_track("scratch", encoders, sizes, folder, advance)
 
 
-def _finetune(params: Params, tokenizers: Path, folder: Path) -> dict[str, Any]:
+def _finetune(
+    params: Params, tokenizers: Path, folder: Path, advance: Callable[[int], None]
+) -> dict[str, Any]:
     from scratchformer.data.encoding import encode_track, pretrained_encoder
     from scratchformer.data.prepared import load_info
     from scratchformer.pretrained.loading import load_tokenizer
@@ -67,7 +95,20 @@ def _finetune(params: Params, tokenizers: Path, folder: Path) -> dict[str, Any]:
     if load_info("finetune").task == "seq2seq":
         encoders["labels"] = pretrained_encoder(tokenizer, length, target=True)
         sizes |= {"target_vocab_size": len(tokenizer), "max_target_length": length}
-    return encode_track("finetune", encoders, sizes, folder)
+    return encode_track("finetune", encoders, sizes, folder, advance)
+
+
+def _describe(track: Track, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A line for each column of token ids, by the figures of the training split."""
+    lines = [(track, "")]
+    for column, figures in report["splits"]["train"].items():
+        side = "target" if column in ("target", "labels") else "source"
+        lines.append((
+            f"  {column}",
+            f"{report[f'{side}_vocab_size']:,} tokens known, {figures['unknown_rate']:.2%} unknown, "
+            f"median length {figures['lengths']['median']}, {figures['truncated_share']:.2%} cut",
+        ))
+    return lines
 
 
 if __name__ == "__main__":

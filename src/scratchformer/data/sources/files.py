@@ -73,9 +73,8 @@ def wanted_columns(source: FilesSource | HubSource, task: Task) -> dict[str, str
                 f"source.columns.{field}: the task {task} has {' and '.join(required)} "
                 "(and id and group where wanted)"
             )
-    wanted = {field: field for field in required}
-    wanted.update(source.columns)
-    return wanted
+    named = {str(field): column for field, column in source.columns.items()}
+    return {field: field for field in required} | named
 
 
 def _guess(path: str) -> FileFormat:

@@ -1,0 +1,85 @@
+"""Stage train_scratch: token ids → models/scratch/, reports/history/scratch/."""
+
+from typing import TYPE_CHECKING
+
+from scratchformer.layout import HISTORY, SCRATCH_MODEL, TOKENIZED, TOKENIZERS
+from scratchformer.params import Params
+from scratchformer.terminal import Summary
+
+if TYPE_CHECKING:
+    from scratchformer.tracking import StageRun
+    from scratchformer.training.checkpoint import Checkpoints
+    from scratchformer.training.loop import Training
+    from scratchformer.training.objective import Sample
+
+SPLITS = {"train": TOKENIZED / "scratch/train.arrow", "valid": TOKENIZED / "scratch/valid.arrow"}
+INPUTS = (*SPLITS.values(), TOKENIZED / "scratch/info.json", TOKENIZERS / "scratch")
+CODE = ("data/batches.py", "stages/train_scratch.py", "training", "transformer")
+SAMPLES_SHOWN = 3
+
+
+def train_scratch(params: Params, run: "StageRun") -> Summary:
+    """Train the from-scratch Transformer, or go on where a killed training of the same stopped."""
+    from scratchformer.training.fingerprint import collect_facts
+    from scratchformer.training.outputs import results_of, write_outputs
+    from scratchformer.training.session import training_session
+    from scratchformer.workspace import checkpoint_root
+
+    for split, path in SPLITS.items():
+        run.log_input(split, path, "training" if split == "train" else "validation")
+    sections = {"run": params.run, "train_scratch": params.train_scratch}
+    facts = collect_facts(sections, INPUTS, CODE)
+    with training_session(checkpoint_root("train_scratch"), facts) as checkpoints:
+        training = _training(params, checkpoints, run)
+        state = training.run()
+        write_outputs(training, TOKENIZERS / "scratch", SCRATCH_MODEL, HISTORY / "scratch")
+    results = results_of(training)
+    run.log_summary(results)
+    return Summary(
+        "train_scratch",
+        [
+            ("parameters", f"{results['parameters']:,}"),
+            ("updates", f"{state.step:,}, best after {state.best_step:,} ({state.stop_reason})"),
+            *((f"validation {name}", f"{value:.4f}") for name, value in state.best_values.items()),
+        ],
+        [SCRATCH_MODEL, HISTORY / "scratch"],
+    )
+
+
+def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "Training":
+    """Data, model and loop, put together as the parameters say."""
+    import torch
+
+    from scratchformer.data.batches import TokenBatches
+    from scratchformer.data.tokenized import load_tokenized_info, open_split
+    from scratchformer.terminal import say
+    from scratchformer.tokenization import load_tokenizers
+    from scratchformer.training.build import build_objective
+    from scratchformer.training.loop import Training
+    from scratchformer.training.outputs import readable
+
+    torch.set_num_threads(params.run.threads)
+    settings, seed = params.train_scratch, params.run.seed
+    info = load_tokenized_info("scratch")
+    train = TokenBatches(open_split("scratch", "train"), settings.batch_tokens, seed)
+    valid = TokenBatches(open_split("scratch", "valid"), settings.batch_tokens, seed)
+    objective = build_objective(settings, info, valid, seed)
+    tokenizers = load_tokenizers(TOKENIZERS / "scratch")
+
+    def show(step: int, samples: "list[Sample]") -> None:
+        rows = readable(samples, tokenizers, SAMPLES_SHOWN)
+        for row in rows:
+            sign = "=" if row["right"] == "yes" else "≠"
+            say(f"  {row['source']}: {row['prediction']}  {sign}  {row['references']}")
+        if rows:
+            run.log_table("samples", [{"step": step, **row} for row in rows])
+
+    return Training(
+        objective, train, settings, seed, checkpoints, on_log=run.log_metrics, on_samples=show
+    )
+
+
+if __name__ == "__main__":
+    from scratchformer.stages.runner import run_stage
+
+    run_stage(train_scratch)

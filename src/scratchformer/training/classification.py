@@ -1,0 +1,50 @@
+"""Classification with an encoder: one label for a whole text."""
+
+import numpy as np
+import torch
+from sklearn.metrics import f1_score
+
+from scratchformer.data.batches import Batch, TokenBatches
+from scratchformer.training.loss import smoothed_cross_entropy
+from scratchformer.training.objective import Validation
+from scratchformer.transformer import EncoderClassifier
+
+
+class ClassificationObjective:
+    """Cross-entropy of the label; what the loops call a token is one row here."""
+
+    columns = ("loss", "accuracy", "macro_f1")
+
+    def __init__(
+        self, model: EncoderClassifier, label_smoothing: float, valid: TokenBatches
+    ) -> None:
+        self.model = model
+        self._smoothing = label_smoothing
+        self._valid = valid
+
+    def backward(self, batch: Batch, tokens_of_update: int) -> float:
+        assert batch.label is not None
+        logits = self.model(torch.from_numpy(batch.source))
+        loss = smoothed_cross_entropy(logits, torch.from_numpy(batch.label), self._smoothing)
+        (loss / tokens_of_update).backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    @torch.inference_mode()
+    def validate(self) -> Validation:
+        self.model.eval()
+        loss, labels, answers = 0.0, [], []
+        for batch in self._valid.in_length_order():
+            assert batch.label is not None
+            logits = self.model(torch.from_numpy(batch.source))
+            label = torch.from_numpy(batch.label)
+            loss += smoothed_cross_entropy(logits, label).item()
+            labels.append(batch.label)
+            answers.append(logits.argmax(dim=-1).numpy())
+        self.model.train()
+        label_ids, answer_ids = np.concatenate(labels), np.concatenate(answers)
+        values = {
+            "loss": loss / len(label_ids),
+            "accuracy": float((label_ids == answer_ids).mean()),
+            "macro_f1": float(f1_score(label_ids, answer_ids, average="macro", zero_division=0)),
+        }
+        return Validation(values, samples=[])

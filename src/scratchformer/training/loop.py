@@ -1,0 +1,271 @@
+"""The training loop: updates, validations, checkpoints, and the ways to stop.
+
+Everything that decides the bytes of the result is in `TrainingState` or is counted (see
+randomness.py), so a training that was killed at any moment and resumed from its checkpoint ends
+with the same weights and the same curves as one that was left alone.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scratchformer.data.batches import TokenBatches
+from scratchformer.errors import GateError, Interrupted
+from scratchformer.files import write_json
+from scratchformer.params import TrainScratch
+from scratchformer.terminal import Progress, progress, say
+from scratchformer.training.checkpoint import Checkpoints, Snapshot
+from scratchformer.training.history import History
+from scratchformer.training.objective import Objective, Sample
+from scratchformer.training.optimizer import make_optimizer, optimizer_tensors, restore_optimizer
+from scratchformer.training.randomness import counted_seed
+from scratchformer.training.schedule import learning_rate
+from scratchformer.training.signals import stop_on_signals
+
+OnLog = Callable[[Mapping[str, float], int], None]
+OnSamples = Callable[[int, list[Sample]], None]
+
+
+class NotFiniteError(GateError):
+    """Loss or gradient is infinite or not a number; the weights were not touched by it."""
+
+
+@dataclass
+class TrainingState:
+    """All that a resumed training needs beside tensors. Goes through JSON without loss."""
+
+    step: int = 0  # updates done
+    tokens: int = 0  # target tokens seen
+    # Since the last row of train.csv:
+    window_loss: float = 0.0  # summed over tokens
+    window_tokens: int = 0
+    window_norm: float = 0.0  # summed over updates
+    window_updates: int = 0
+    # Of validation:
+    best_step: int = 0
+    best_values: dict[str, float] = field(default_factory=dict)
+    validations_without_better: int = 0
+    train_loss: float | None = None  # the last row of train.csv
+    stop_reason: str = ""  # not empty once training is over
+
+
+class Training:
+    """One training of one model.
+
+    Args:
+        objective: the model with what it minimises.
+        batches: the training split.
+        settings: section `train_scratch` of params.yaml.
+        seed: of dropout (the order of the batches is in `batches`).
+        checkpoints: where to go on from, and where to write.
+        on_log: gets every row of the curves, names like "train.loss", and its step.
+        on_samples: gets the decoded rows of every validation.
+        checkpoint_seconds: a checkpoint is written at each validation, and at the latest after
+            this time. When they are written does not change the result.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        batches: TokenBatches,
+        settings: TrainScratch,
+        seed: int,
+        checkpoints: Checkpoints,
+        on_log: OnLog = lambda values, step: None,
+        on_samples: OnSamples = lambda step, samples: None,
+        checkpoint_seconds: float = 60.0,
+    ) -> None:
+        self.objective, self.model = objective, objective.model
+        self.batches, self.settings, self.seed = batches, settings, seed
+        self.checkpoints = checkpoints
+        self.on_log, self.on_samples = on_log, on_samples
+        self.checkpoint_seconds = checkpoint_seconds
+        self.state = TrainingState()
+        self.optimizer = make_optimizer(self.model, settings.weight_decay)
+        self.parameters = dict(self.model.named_parameters())
+        self.best: dict[str, Tensor] = {}
+        self.history = History(
+            checkpoints.folder / "history",
+            {
+                "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
+                "valid": objective.columns,
+                "speed": ("seconds", "tokens_per_second"),
+            },
+        )
+
+    def run(self) -> TrainingState:
+        """Train to the end, from the newest checkpoint if there is one; leaves the best weights.
+
+        Raises:
+            Interrupted: SIGTERM or SIGINT; the checkpoint of the last update is in place.
+            NotFiniteError: see there.
+            DiskFullError: no room for checkpoints.
+        """
+        self._start()
+        settings, state = self.settings, self.state
+        with (
+            stop_on_signals() as stop,
+            progress("train_scratch", settings.max_steps, state.step) as bar,
+        ):
+            self.clock = self.checkpointed = time.monotonic()
+            while not state.stop_reason:
+                self._update()
+                self._log(bar)
+                if state.step % settings.validate_every == 0 or state.step == settings.max_steps:
+                    self._validate()
+                    self._checkpoint()
+                elif stop.signal_number is not None or self._checkpoint_is_due():
+                    self._checkpoint()
+                if stop.signal_number is not None and not state.stop_reason:
+                    raise Interrupted(
+                        f"stopped by {stop.name} after step {state.step}; its checkpoint is in "
+                        f"{self.checkpoints.folder}, the same command goes on from there",
+                        stop.signal_number,
+                    )
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(self.best[name])
+        return state
+
+    def _update(self) -> None:
+        """One update: the gradient of `accumulate` batches, clipped, through AdamW."""
+        settings, state = self.settings, self.state
+        step = state.step + 1
+        first = state.step * settings.accumulate
+        batches = [self.batches.batch(first + place) for place in range(settings.accumulate)]
+        tokens = sum(batch.tokens for batch in batches)
+        loss = 0.0
+        for place, batch in enumerate(batches):
+            torch.manual_seed(counted_seed(self.seed, "dropout", step, place))
+            loss += self.objective.backward(batch, tokens)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.parameters.values(), settings.clip_norm, foreach=True
+        ).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            rows = sorted({int(row) for batch in batches for row in batch.rows})
+            self._stop_at_not_finite(step, loss, norm, rows)
+        rate = learning_rate(
+            step,
+            settings.schedule,
+            settings.learning_rate,
+            settings.warmup_steps,
+            settings.max_steps,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        state.step = step
+        state.tokens += tokens
+        state.window_loss += loss
+        state.window_tokens += tokens
+        state.window_norm += norm
+        state.window_updates += 1
+        self.rate = rate
+
+    def _log(self, bar: Progress) -> None:
+        state = self.state
+        if state.step % self.settings.log_every and state.step != self.settings.max_steps:
+            bar.advance()
+            return
+        loss = state.train_loss = state.window_loss / state.window_tokens
+        values = {
+            "loss": loss,
+            "learning_rate": self.rate,
+            "gradient_norm": state.window_norm / state.window_updates,
+            "tokens": state.tokens,
+        }
+        now = time.monotonic()
+        seconds = now - self.clock
+        speed = {"seconds": seconds, "tokens_per_second": state.window_tokens / seconds}
+        self.clock = now
+        state.window_loss, state.window_tokens = 0.0, 0
+        state.window_norm, state.window_updates = 0.0, 0
+        self._record("train", values)
+        self._record("speed", speed)
+        bar.advance(
+            loss=f"{loss:.3f}", tokens_per_second=f"{speed['tokens_per_second']:,.0f}"
+        )
+
+    def _validate(self) -> None:
+        """Score the validation split, keep the weights if they are the best, decide to stop."""
+        state, settings = self.state, self.settings
+        start = time.monotonic()
+        result = self.objective.validate()
+        values = dict(result.values)
+        if not math.isfinite(values["loss"]):
+            raise NotFiniteError(
+                f"step {state.step}: the validation loss is {values['loss']}; lower "
+                "train_scratch.learning_rate"
+            )
+        self._record("valid", values)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+        say(f"step {state.step}, validation: {shown}")
+        self.on_samples(state.step, result.samples)
+        if not state.best_values or values["loss"] < state.best_values["loss"]:
+            state.best_step, state.best_values = state.step, values
+            state.validations_without_better = 0
+            self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+        else:
+            state.validations_without_better += 1
+        if state.step == settings.max_steps:
+            state.stop_reason = "max_steps"
+        elif state.validations_without_better >= settings.patience:
+            state.stop_reason = "patience"
+        self.clock += time.monotonic() - start  # tokens per second are those of training
+
+    def _record(self, curve: str, values: Mapping[str, float]) -> None:
+        self.history.add(curve, self.state.step, values)
+        self.on_log({f"{curve}.{name}": value for name, value in values.items()}, self.state.step)
+
+    def _stop_at_not_finite(self, step: int, loss: float, norm: float, rows: list[int]) -> None:
+        path = self.checkpoints.folder / f"not-finite-step-{step}.json"
+        write_json(path, {"step": step, "loss": str(loss), "norm": str(norm), "rows": rows})
+        shown = ", ".join(map(str, rows[:8])) + (", …" if len(rows) > 8 else "")
+        raise NotFiniteError(
+            f"step {step}: loss {loss}, gradient norm {norm}; the weights of step {step - 1} are "
+            f"kept. Training rows of the batch: {shown} (all in {path}). Lower "
+            "train_scratch.learning_rate or lengthen warmup_steps"
+        )
+
+    # --- going on after a kill ----------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Take up the newest checkpoint, or begin."""
+        self.checkpoints.tidy()
+        weights = sum(p.numel() * p.element_size() for p in self.parameters.values())
+        self.checkpoints.check_space(4 * weights)  # weights, two moments, best weights
+        self.model.train()
+        found = self.checkpoints.newest(lambda facts: self.history.damage(facts["history"]))
+        if found is None:
+            self.history.start()
+            return
+        facts = dict(found.facts)
+        self.history.cut(facts.pop("history"))
+        self.state = TrainingState(step=found.step, **facts)
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(found.tensors["model"][name])
+        restore_optimizer(self.model, self.optimizer, dict(found.tensors["optimizer"]))
+        self.best = dict(found.tensors.get("best", {}))
+        say(f"resuming after step {found.step} of {self.settings.max_steps}")
+
+    def _checkpoint(self) -> None:
+        facts: dict[str, Any] = asdict(self.state)
+        tensors = {
+            "model": {name: p.detach() for name, p in self.parameters.items()},
+            "optimizer": optimizer_tensors(self.model, self.optimizer),
+        }
+        if self.best:
+            tensors["best"] = self.best
+        facts["history"] = self.history.extents()
+        self.checkpoints.write(Snapshot(facts.pop("step"), tensors, facts))
+        self.checkpointed = time.monotonic()
+
+    def _checkpoint_is_due(self) -> bool:
+        return time.monotonic() - self.checkpointed >= self.checkpoint_seconds

@@ -1,0 +1,43 @@
+"""What a training minimises and how it is validated: the one thing that differs between tasks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from scratchformer.data.batches import Batch
+from scratchformer.transformer import EncoderClassifier, Transformer
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A validation row as the model answers it now, in token ids without marks."""
+
+    row: int
+    source: list[int]
+    prediction: list[int]
+    references: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One validation: `values` are the columns of valid.csv, `loss` among them."""
+
+    values: Mapping[str, float]
+    samples: list[Sample]
+
+
+class Objective(Protocol):
+    """See seq2seq.py and classification.py."""
+
+    @property
+    def model(self) -> Transformer | EncoderClassifier: ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of valid.csv, `loss` first."""
+
+    def backward(self, batch: Batch, tokens_of_update: int) -> float:
+        """Add the gradient of loss / tokens_of_update; return the loss, summed over tokens."""
+
+    def validate(self) -> Validation:
+        """Loss without smoothing and the scores of the whole validation split."""

@@ -1,0 +1,91 @@
+"""A task small enough to train in a second: write a row of letters again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from scratchformer.data.batches import TokenBatches
+from scratchformer.params import TrainScratch
+from scratchformer.training.build import build_objective
+from scratchformer.training.checkpoint import Checkpoints
+from scratchformer.training.loop import Training
+
+EOS, FIRST_LETTER, VOCABULARY = 2, 4, 12
+INFO = {
+    "task": "seq2seq",
+    "source_vocab_size": VOCABULARY,
+    "target_vocab_size": VOCABULARY,
+    "max_source_length": 12,
+    "max_target_length": 12,
+}
+
+
+def make_copy_table(rows: int, seed: int = 0, longest: int = 6) -> pa.Table:
+    """Rows of 1 to `longest` letters; every third row has two records (two references)."""
+    random = np.random.default_rng(seed)
+    row_ids, sources = [], []
+    for row in range(rows):
+        letters = random.integers(FIRST_LETTER, VOCABULARY, random.integers(1, longest + 1))
+        for _ in range(2 if row % 3 == 0 else 1):
+            row_ids.append(row)
+            sources.append([*letters.tolist(), EOS])
+    column = pa.array(sources, pa.list_(pa.int32()))
+    return pa.table({"row": pa.array(row_ids, pa.int32()), "source": column, "target": column})
+
+
+def make_settings(**changes: Any) -> TrainScratch:
+    """The section `train_scratch` of a tiny model; `model__x=` changes a value of the model."""
+    model = {
+        "d_model": 16, "num_heads": 2, "d_ff": 32, "num_encoder_layers": 1,
+        "num_decoder_layers": 1, "dropout": 0.1, "norm": "layer", "norm_position": "pre",
+        "activation": "relu", "positions": "sinusoidal", "tie_embeddings": "decoder",
+        "initialization": "xavier", "attention": "fused",
+    }  # fmt: skip
+    values = {
+        "learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 4, "weight_decay": 0.01,
+        "clip_norm": 1.0, "label_smoothing": 0.1, "batch_tokens": 64, "accumulate": 1,
+        "max_steps": 12, "validate_every": 4, "patience": 5, "decode_samples": 8, "log_every": 3,
+    }  # fmt: skip
+    for key, value in changes.items():
+        target, name = (model, key[7:]) if key.startswith("model__") else (values, key)
+        target[name] = value
+    return TrainScratch.model_validate({"model": model, **values})
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def copy_table() -> Callable[..., pa.Table]:
+    return make_copy_table
+
+
+@pytest.fixture
+def settings() -> Callable[..., TrainScratch]:
+    return make_settings
+
+
+@pytest.fixture
+def info() -> dict[str, Any]:
+    return dict(INFO)
+
+
+@pytest.fixture
+def training(tmp_path: Any) -> Callable[..., Training]:
+    """A training of the copy task in tmp_path; `hooks` go to `Training`."""
+
+    def make(hooks: dict[str, Any] | None = None, seed: int = 1, **changes: Any) -> Training:
+        values = make_settings(**changes)
+        train = TokenBatches(make_copy_table(60), values.batch_tokens, seed)
+        valid = TokenBatches(make_copy_table(12, seed=9), values.batch_tokens, seed)
+        objective = build_objective(values, INFO, valid, seed)
+        checkpoints = Checkpoints(tmp_path / "checkpoints")
+        return Training(objective, train, values, seed, checkpoints, **(hooks or {}))
+
+    return make

@@ -1,0 +1,49 @@
+"""Learning rates: the paper's formula, the end points, and no state."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchformer.training.schedule import learning_rate
+
+NAMES = ("inverse_sqrt", "cosine", "linear", "constant")
+
+
+@pytest.mark.parametrize("step", [1, 7, 3999, 4000, 4001, 100_000])
+def test_inverse_sqrt_is_equation_3_of_the_paper(step):
+    d_model, warmup = 512, 4000
+    paper = d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
+    peak = (d_model * warmup) ** -0.5
+    assert learning_rate(step, "inverse_sqrt", peak, warmup, 1) == pytest.approx(paper, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_warm_up_is_a_straight_line_to_the_peak(name):
+    rates = [learning_rate(step, name, 0.5, 10, 100) for step in range(1, 11)]
+    assert rates == pytest.approx([0.05 * step for step in range(1, 11)])
+
+
+@pytest.mark.parametrize(("name", "middle"), [("cosine", 0.5), ("linear", 0.5), ("constant", 1.0)])
+def test_half_way_and_end(name, middle):
+    assert learning_rate(10 + 45, name, 1.0, 10, 99) == pytest.approx(middle)
+    last = learning_rate(99, name, 1.0, 10, 99)
+    assert 0 < last <= 1
+    if name != "constant":
+        assert last < 0.02
+        assert learning_rate(100, name, 1.0, 10, 99) == pytest.approx(0, abs=1e-12)
+
+
+@given(
+    st.sampled_from(NAMES), st.integers(1, 500), st.integers(0, 50), st.integers(1, 300)
+)
+def test_never_above_the_peak_never_negative_and_falling_after_warm_up(name, step, warmup, last):
+    rate = learning_rate(step, name, 0.3, warmup, max(last, warmup + 1))
+    after = learning_rate(step + 1, name, 0.3, warmup, max(last, warmup + 1))
+    assert 0 <= rate <= 0.3 * (1 + 1e-12)
+    if step >= max(warmup, 1):
+        assert after <= rate
+
+
+def test_updates_are_counted_from_one():
+    with pytest.raises(ValueError, match="from 1"):
+        learning_rate(0, "cosine", 1.0, 10, 100)

@@ -1,5 +1,6 @@
 """Files that are either complete or absent."""
 
+import glob
 import hashlib
 import json
 import os
@@ -17,8 +18,7 @@ def write_whole(path: Path) -> Iterator[Path]:
 
     A kill inside the block leaves whatever stood at `path` before, never half a file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=_folder_for(path), prefix=_own_prefix(path))
     os.close(handle)
     temporary = Path(name)
     try:
@@ -34,18 +34,22 @@ def write_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def write_whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder: what the block puts into the yielded folder replaces `path` at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    """The same for a folder: what the block puts into the yielded folder replaces `path`.
+
+    A folder cannot be renamed over another one, so for an instant there is none.
+    """
+    temporary = Path(tempfile.mkdtemp(dir=_folder_for(path), prefix=_own_prefix(path)))
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(old)
         temporary.replace(path)
     finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)
+        for folder in (temporary, old):
+            if folder.exists():
+                shutil.rmtree(folder)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -64,6 +68,25 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file, read in blocks so that memory stays flat."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _own_prefix(path: Path) -> str:
+    return f".{path.name}.{os.getpid()}-"
+
+
+def _folder_for(path: Path) -> Path:
+    """The folder of `path`, made if need be, without what killed processes left of `path` there."""
+    import psutil
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
+        pid = left.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+    return path.parent
 
 
 def _umask() -> int:

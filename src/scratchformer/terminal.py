@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+_EVERY = 10.0  # seconds between two plain lines
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -39,10 +41,10 @@ class _Bar:
 
 
 class _Lines:
-    """A plain line at most every `every` seconds, for logs and pipes."""
+    """A plain line now and then, for logs and pipes."""
 
-    def __init__(self, description: str, total: float, every: float = 10.0) -> None:
-        self._description, self._total, self._every = description, total, every
+    def __init__(self, description: str, total: float, completed: float) -> None:
+        self._description, self._total, self._completed = description, total, completed
         self._done, self._shown = 0.0, ""
         self._start = self._last = time.monotonic()
 
@@ -51,21 +53,22 @@ class _Lines:
         if fields:
             self._shown = "  ".join(f"{name} {value}" for name, value in fields.items())
         now = time.monotonic()
-        if now - self._last >= self._every:
+        if now - self._last >= _EVERY:
             self._last = now
-            left = (now - self._start) / self._done * (self._total - self._done)
-            print(
-                f"{self._description}: {self._done:,.0f} of {self._total:,.0f}"
-                f"  {left:,.0f} s left  {self._shown}".rstrip(),
-                flush=True,
-            )
+            done = self._completed + self._done
+            left = ""
+            if self._done:
+                pace = (now - self._start) / self._done
+                left = f"{pace * (self._total - done):,.0f} s left  "
+            line = f"{self._description}: {done:,.0f} of {self._total:,.0f}  {left}{self._shown}"
+            print(line.rstrip(), flush=True)
 
 
 @contextmanager
 def progress(description: str, total: float, completed: float = 0) -> Iterator[Progress]:
     """Show how far a loop of `total` steps is; `completed` of them were done before (a resume)."""
     if not sys.stdout.isatty():
-        lines = _Lines(description, total - completed)
+        lines = _Lines(description, total, completed)
         yield lines
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -85,9 +88,7 @@ def progress(description: str, total: float, completed: float = 0) -> Iterator[P
 
 def say(message: str) -> None:
     """One line of news from inside a stage (a validation score, a sample, an early stop)."""
-    from rich.console import Console
-
-    Console(soft_wrap=True, highlight=False, markup=False).print(message)
+    print(message, flush=True)
 
 
 def print_summary(summary: Summary, seconds: float) -> None:
@@ -96,7 +97,8 @@ def print_summary(summary: Summary, seconds: float) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{summary.title}  ({seconds:,.0f} s)", show_header=False, title_justify="left")
+    title = f"{summary.title}  ({seconds:,.0f} s)"
+    table = Table(title=title, show_header=False, title_justify="left")
     for name, value in summary.rows:
         table.add_row(escape(name), escape(value))
     for path in summary.outputs:

@@ -115,8 +115,10 @@ def _location_in_document(loc: tuple[int | str, ...], document: Any) -> list[int
         if isinstance(node, dict) and part not in node and not last:
             continue
         location.append(part)
-        node = node.get(part) if isinstance(node, dict) else (
-            node[part] if isinstance(node, list) and isinstance(part, int) else None
+        node = (
+            node.get(part)
+            if isinstance(node, dict)
+            else (node[part] if isinstance(node, list) and isinstance(part, int) else None)
         )
     return location
 
@@ -126,7 +128,7 @@ def _line_of(location: list[int | str], document: Any) -> int:
     line, node = 1, document
     for part in location:
         try:
-            line = node.lc.key(part)[0] + 1 if isinstance(node, dict) else node.lc.item(part)[0] + 1
+            line = (node.lc.item(part) if isinstance(part, int) else node.lc.key(part))[0] + 1
             node = node[part]
         except (AttributeError, KeyError, IndexError, TypeError):
             break

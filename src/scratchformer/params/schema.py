@@ -173,9 +173,7 @@ class Model(Section):
     @model_validator(mode="after")
     def heads_share_the_width(self) -> Self:
         if self.d_model % self.num_heads:
-            raise ValueError(
-                f"num_heads ({self.num_heads}) must divide d_model ({self.d_model})"
-            )
+            raise ValueError(f"num_heads ({self.num_heads}) must divide d_model ({self.d_model})")
         return self
 
 

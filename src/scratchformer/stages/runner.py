@@ -1,6 +1,7 @@
 """What every stage has in common: parameters in, one clear line and an exit code when it fails."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -11,21 +12,27 @@ from scratchformer.params import Params, load_params
 from scratchformer.terminal import Summary, print_summary
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from scratchformer.tracking import StageRun
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, treated as Ctrl-C is: no `except Exception` in a library can swallow it."""
 
 
 def run_stage(stage: Callable[[Params, "StageRun"], Summary]) -> None:
     """Run one stage as a process of its own and exit with its code.
 
     With `--debug` on the command line (or `SCRATCHFORMER_DEBUG=1` in the environment, for stages
-    that DVC starts) an expected error shows its traceback too.
+    that DVC starts) an expected error shows its traceback too. A stage that can do better than
+    stop at once on SIGTERM or SIGINT installs handlers of its own and raises `Interrupted`.
     """
     start = time.monotonic()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params()
-        # The libraries read these once, when they are first imported.
-        os.environ["OMP_NUM_THREADS"] = str(params.run.threads)
-        os.environ["TOKENIZERS_PARALLELISM"] = "true" if params.run.threads > 1 else "false"
+        _set_threads(params.run.threads)
         from scratchformer.tracking import stage_run
 
         with stage_run(stage.__name__, params) as run:
@@ -36,6 +43,20 @@ def run_stage(stage: Callable[[Params, "StageRun"], Summary]) -> None:
             raise
         print(f"{stage.__name__}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"{stage.__name__}: interrupted; run it again to start over", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
+
+
+def _terminate(number: int, frame: "FrameType | None") -> None:
+    raise Terminated
+
+
+def _set_threads(threads: int) -> None:
+    """Give the libraries the same number of threads on every machine: it changes the last bits."""
+    # They read these once, when they are first imported; torch may be there already.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["MKL_DYNAMIC"] = "FALSE"  # or it takes fewer threads than asked where cores are few
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)

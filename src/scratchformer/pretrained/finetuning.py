@@ -18,10 +18,13 @@ from scratchformer.errors import ParamsError
 from scratchformer.files import write_json, write_whole_folder
 from scratchformer.params import Finetune
 from scratchformer.pretrained.inference import logits, pad_id, padded_inputs
+from scratchformer.pretrained.loading import quiet_transformers
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, TrainingArguments
+
+    from scratchformer.training.checkpoint import Checkpoints
 
 OnLog = Callable[[Mapping[str, float], int], None]
 VALIDATION_BATCH = 128  # rows
@@ -32,12 +35,15 @@ CLIP_NORM = 1.0  # largest global gradient norm
 class FinetuneReport:
     """How the training went. No timings: equal runs give equal reports."""
 
-    steps: int
     best_step: int
+    steps: int
+    best_valid_loss: float
+    train_loss: float  # the last row of train.csv
     stop_reason: str
-    valid: dict[str, float]
     parameters: int
     trained_parameters: int
+    tokens: int  # input tokens seen
+    valid: dict[str, float]  # scores at the best step
 
 
 def finetune(
@@ -46,18 +52,20 @@ def finetune(
     valid: pa.Table,
     settings: Finetune,
     seed: int,
-    checkpoints: Path,
-    on_log: OnLog,
+    checkpoints: "Checkpoints",
+    on_log: OnLog = lambda values, step: None,
+    checkpoint_seconds: float = 60.0,
 ) -> FinetuneReport:
     """Train `model` in place; at the end it holds the weights of the best validation accuracy
     (of equal ones, that with the lower loss).
 
     Args:
         train: tokenized rows with `input_ids` and `label`; `valid` likewise.
-        checkpoints: folder of this very configuration. A checkpoint found there is resumed. At
-            the end `history/` in it holds the curves; the caller removes the folder when the
-            outputs are in place.
+        checkpoints: those of this very configuration; the newest one is resumed. The curves are
+            in `history/` of their folder.
         on_log: called with the values of a curve and the update they belong to.
+        checkpoint_seconds: a checkpoint is written after each epoch, and at the latest after this
+            time. When they are written does not change the result.
 
     Raises:
         Interrupted: a signal asked to stop; the checkpoint is in place.
@@ -65,7 +73,6 @@ def finetune(
     """
     import torch
     from transformers import PrinterCallback
-    from transformers.utils import logging
 
     from scratchformer.pretrained.trainer import ResumableTrainer
     from scratchformer.pretrained.watching import HISTORY_COLUMNS, Watch
@@ -73,7 +80,6 @@ def finetune(
     from scratchformer.training.history import History
     from scratchformer.training.signals import stop_on_signals
 
-    logging.set_verbosity_error()
     freeze(model, settings.freeze, settings.frozen_layers)
     column, labels = TokenColumn(train.column("input_ids")), train.column("label").to_numpy()
 
@@ -87,29 +93,36 @@ def finetune(
         weights = torch.from_numpy(class_weights(labels, model.config.num_labels))
     trainer = ResumableTrainer(
         model,
-        _arguments(settings, seed, checkpoints),
+        _arguments(settings, seed, checkpoints.folder),
+        checkpoints,
         lengths=column.lengths,
         collate=collate,
         loss=classification_loss(weights, settings.label_smoothing),
         validate=lambda model: score_classification(model, valid),
         select=lambda scores: (scores["accuracy"], -scores["loss"]),
         patience=settings.patience,
-        history=History(checkpoints / "history", HISTORY_COLUMNS),
+        history=History(checkpoints.folder / "history", HISTORY_COLUMNS),
     )
     trainer.remove_callback(PrinterCallback)
-    done = trainer.find_checkpoint()
+    found = trainer.find_checkpoint()
     updates = settings.epochs * -(-len(train) // settings.batch_size)
-    with stop_on_signals() as stop, progress("fine-tuning", updates, done) as bar:
-        trainer.add_callback(Watch(trainer, settings.log_every, on_log, bar, stop))
+    with stop_on_signals() as stop, progress("fine-tuning", updates, found) as bar:
+        trainer.add_callback(
+            Watch(trainer, settings.log_every, checkpoint_seconds, on_log, bar, stop)
+        )
         trainer.train_to_the_end()
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    done = trainer.progress
     return FinetuneReport(
+        best_step=done.best_step,
         steps=trainer.state.global_step,
-        best_step=trainer.progress.best_step,
-        stop_reason=trainer.progress.stop_reason or "",
-        valid=trainer.progress.best,
+        best_valid_loss=done.best["loss"],
+        train_loss=done.train_loss or 0.0,
+        stop_reason=done.stop_reason or "",
         parameters=sum(size for size, _ in sizes),
         trained_parameters=sum(size for size, trained in sizes if trained),
+        tokens=done.tokens,
+        valid=done.best,
     )
 
 
@@ -119,18 +132,18 @@ def save_finetuned(
     """Write the folder that plain `transformers` loads: config, safetensors, tokenizer files, and
     training.json with the report."""
     model.config.problem_type = "single_label_classification"
-    with write_whole_folder(folder) as whole:
+    with quiet_transformers(), write_whole_folder(folder) as whole:
         shutil.copytree(tokenizer, whole, dirs_exist_ok=True)
         model.save_pretrained(whole)
         write_json(whole / "training.json", asdict(report))
 
 
-def _arguments(settings: Finetune, seed: int, checkpoints: Path) -> "TrainingArguments":
+def _arguments(settings: Finetune, seed: int, folder: Path) -> "TrainingArguments":
     import torch
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        output_dir=str(checkpoints),
+        output_dir=str(folder),
         seed=seed,
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,

@@ -8,7 +8,8 @@ their published size and hash. Nothing here touches the network unless the kind 
 """
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -265,22 +266,30 @@ def _load(
 
 
 def _explain(folder: Path, load: Callable[[], Any]) -> Any:
-    """Turn what transformers raises on a broken folder into one line, and keep it quiet: its
-    report on new heads is checked by `_load`, and files of this size need no progress bar."""
+    """Turn what transformers raises on a broken folder into one line."""
     from safetensors import SafetensorError
-    from transformers.utils import logging
 
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        return load()
+        with quiet_transformers():
+            return load()
     except SafetensorError as error:
         reason = _one_line(error)
         raise DataError(f"{folder}: damaged weights ({reason}); fetch them again") from error
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = _one_line(error)
         raise ParamsError(f"{folder}: transformers cannot load it: {reason}") from error
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No warnings (what they say about loading is checked by `_load`) and no progress bars."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

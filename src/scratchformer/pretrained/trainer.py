@@ -15,7 +15,6 @@ best weights are kept in memory (one more copy of what is trained) until the end
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,9 @@ class Window:
     loss: float = 0.0  # sum over items, nats
     items: int = 0  # rows of a classification, target tokens of a sequence task
     tokens: int = 0  # input tokens without padding
+    updates: int = 0
+    gradient_norm: float = 0.0  # before clipping, sum over updates
     learning_rate: float = 0.0  # of the last update
-    gradient_norm: float = 0.0  # of the last update, before clipping
 
 
 @dataclass
@@ -46,6 +46,8 @@ class Progress:
     """What a resumed run must know besides the tensors and the Trainer's own state."""
 
     window: Window = field(default_factory=Window)
+    tokens: int = 0  # input tokens since the start
+    train_loss: float | None = None  # of the last row of the history
     best_step: int = 0
     best: dict[str, float] = field(default_factory=dict)  # validation scores at the best step
     stop_reason: str | None = None  # set when the training is over
@@ -53,6 +55,8 @@ class Progress:
     def take_window(self) -> Window:
         """The window so far; a new one begins."""
         window, self.window = self.window, Window()
+        self.tokens += window.tokens
+        self.train_loss = window.loss / window.items
         return window
 
 
@@ -61,7 +65,8 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     Args:
         model: its parameters with `requires_grad` are trained.
-        args: `output_dir` is the folder of the checkpoints; this trainer is its only writer.
+        args: `output_dir` is the folder of `checkpoints`; this trainer is its only writer.
+        checkpoints: where to go on from, and where to write.
         lengths: [rows] tokens of the training rows.
         collate: row numbers → model inputs with `labels`.
         loss: (outputs, labels, number of items) → loss, the mean over items.
@@ -75,6 +80,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         self,
         model: PreTrainedModel,
         args: TrainingArguments,
+        checkpoints: Checkpoints,
         *,
         lengths: np.ndarray,
         collate: Callable[[list[int]], dict[str, Tensor]],
@@ -97,7 +103,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         self.best_weights: Mapping[str, Tensor] = {}
         self._lengths, self._validate, self._select = lengths, validate, select
         self._patience = patience
-        self._checkpoints = Checkpoints(Path(args.output_dir))
+        self._checkpoints = checkpoints
         self._resumed: Snapshot | None = None
 
     @property
@@ -164,7 +170,8 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        self.progress.window.gradient_norm = float(norm)
+        self.progress.window.gradient_norm += float(norm)
+        self.progress.window.updates += 1
         return norm
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:

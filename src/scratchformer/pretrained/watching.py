@@ -20,8 +20,6 @@ HISTORY_COLUMNS = {
     "speed": ("seconds", "tokens_per_second"),
 }
 OnLog = Callable[[Mapping[str, float], int], None]
-# Long epochs are not lost to a kill; the result does not depend on when a checkpoint is written.
-SECONDS_BETWEEN_CHECKPOINTS = 120.0
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
@@ -35,11 +33,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self,
         trainer: "ResumableTrainer",
         log_every: int,
+        checkpoint_seconds: float,
         on_log: OnLog,
         bar: Bar,
         stop: StopRequest,
     ) -> None:
         self._trainer, self._log_every, self._on_log = trainer, log_every, on_log
+        self._checkpoint_seconds = checkpoint_seconds
         self._bar, self._stop = bar, stop
         self._last_row = self._last_save = time.monotonic()
 
@@ -48,7 +48,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._bar.advance(1)
         if step % self._log_every == 0:
             self._log_row(step)
-        late = time.monotonic() - self._last_save > SECONDS_BETWEEN_CHECKPOINTS
+        late = time.monotonic() - self._last_save > self._checkpoint_seconds
         # At the end of an epoch the validation comes first; it saves in any case.
         if (late or self._stop.signal_number) and step % self._trainer.updates_an_epoch:
             control.should_save = True
@@ -66,7 +66,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._last_save = time.monotonic()
-        if self._stop.signal_number:
+        if self._stop.signal_number and not self._trainer.progress.stop_reason:
             raise Interrupted(
                 f"stopped by {self._stop.name} after update {state.global_step:,} of "
                 f"{state.max_steps:,}; the same command goes on from there",
@@ -80,10 +80,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         values = {
             "loss": window.loss / window.items,
             "learning_rate": window.learning_rate,
-            "gradient_norm": window.gradient_norm,
+            "gradient_norm": window.gradient_norm / window.updates,
+            "tokens": self._trainer.progress.tokens,
         }
         speed = {"seconds": seconds, "tokens_per_second": window.tokens / seconds}
-        self._trainer.history.add("train", step, {**values, "tokens": window.tokens})
+        self._trainer.history.add("train", step, values)
         self._trainer.history.add("speed", step, speed)
         self._on_log({f"train.{name}": value for name, value in (values | speed).items()}, step)
-        self._bar.advance(0, loss=f"{values['loss']:.4f}")
+        self._bar.advance(
+            0, loss=f"{values['loss']:.3f}", tokens_per_second=f"{speed['tokens_per_second']:,.0f}"
+        )

@@ -14,7 +14,7 @@ the first one wins a tie) and the scale that turns cosines into probabilities (b
 The scale does not change which label comes first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ class ZeroShot:
     @classmethod
     def choose(
         cls,
-        encode: "TextEncoder",
+        encode: Callable[[Sequence[str]], np.ndarray],
         prompts: Sequence[str],
         labels: Sequence[tuple[str, str]],
         valid_texts: Sequence[str],
@@ -60,6 +60,7 @@ class ZeroShot:
         """Try every prompt on the validation split and keep the one that is right most often.
 
         Args:
+            encode: texts → unit vectors [texts, d_model].
             prompts: each with the placeholder `{label}`.
             labels: (name, description) in the order of the label ids; an empty description
                 falls back to the name.

@@ -1,5 +1,6 @@
 """Stage finetune: a pretrained model and tokenized rows → models/finetuned, its history."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from scratchformer.layout import FINETUNED_MODEL, HISTORY, TOKENIZED, TOKENIZERS
@@ -10,44 +11,50 @@ if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
 
 
+INPUTS = (
+    TOKENIZED / "finetune" / "train.arrow",
+    TOKENIZED / "finetune" / "valid.arrow",
+    TOKENIZED / "finetune" / "info.json",
+    TOKENIZERS / "finetune",
+)
+CODE = ("data/batches.py", "pretrained", "training", "stages/finetune.py")
+
+
 def finetune(params: Params, run: "StageRun") -> Summary:
-    """Train the pretrained model on the training split, keep the best weights on valid."""
+    """Fine-tune the pretrained model; resume when an earlier run of the same was cut short."""
     import shutil
+
+    import torch
 
     from scratchformer.data.tokenized import load_tokenized_info, open_split
     from scratchformer.files import write_whole_folder
-    from scratchformer.pretrained.finetuning import finetune as train
-    from scratchformer.pretrained.finetuning import save_finetuned
+    from scratchformer.pretrained import finetuning
     from scratchformer.pretrained.loading import load_classifier, locate
-    from scratchformer.training.fingerprint import collect_facts, digest
-    from scratchformer.training.writer_lock import only_writer
+    from scratchformer.training.fingerprint import collect_facts
+    from scratchformer.training.session import training_session
     from scratchformer.workspace import checkpoint_root
 
-    history = HISTORY / "finetune"
-    tokens, tokenizer = TOKENIZED / "finetune", TOKENIZERS / "finetune"
+    torch.set_num_threads(params.run.threads)
     labels = load_tokenized_info("finetune")["labels"]
-    facts = collect_facts(
-        {"run": params.run, "finetune": params.finetune, "pretrained": params.pretrained},
-        inputs=[tokens, tokenizer, locate(params.pretrained)],
-        code=["pretrained", "training", "data/batches.py"],
-    )
-    checkpoints = checkpoint_root("finetune") / digest(facts)
-    with only_writer(checkpoints.with_suffix(".lock"), "models/finetuned"):
+    sections = {"run": params.run, "finetune": params.finetune, "pretrained": params.pretrained}
+    facts = collect_facts(sections, [*INPUTS, locate(params.pretrained)], CODE)
+    for path in INPUTS[:2]:
+        run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
+    with training_session(checkpoint_root("finetune"), facts) as checkpoints:
         model = load_classifier(params.pretrained, labels, params.run.seed)
-        report = train(
+        report = finetuning.finetune(
             model,
             open_split("finetune", "train"),
             open_split("finetune", "valid"),
             params.finetune,
             params.run.seed,
             checkpoints,
-            run.log_metrics,
+            on_log=run.log_metrics,
         )
-        save_finetuned(model, tokenizer, report, FINETUNED_MODEL)
-        with write_whole_folder(history) as folder:
-            shutil.copytree(checkpoints / "history", folder, dirs_exist_ok=True)
-        shutil.rmtree(checkpoints)
-    run.log_summary({"valid": report.valid, "best_step": report.best_step})
+        finetuning.save_finetuned(model, TOKENIZERS / "finetune", report, FINETUNED_MODEL)
+        with write_whole_folder(HISTORY / "finetune") as folder:
+            shutil.copytree(checkpoints.folder / "history", folder, dirs_exist_ok=True)
+    run.log_summary(asdict(report))
     rows = [
         ("validation accuracy", f"{report.valid['accuracy']:.4f}"),
         ("validation macro-F1", f"{report.valid['macro_f1']:.4f}"),
@@ -55,7 +62,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         ("best update", f"{report.best_step:,} of {report.steps:,} ({report.stop_reason})"),
         ("parameters", f"{report.trained_parameters:,} trained of {report.parameters:,}"),
     ]
-    return Summary("finetune", rows, [FINETUNED_MODEL, history])
+    return Summary("finetune", rows, [FINETUNED_MODEL, HISTORY / "finetune"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,68 @@
+"""A tiny random BERT with a tokenizer, built and saved here; and a network that is not there."""
+
+import random
+import socket
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pytest
+
+WORDS = [f"word{number}" for number in range(40)]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> NoReturn:
+        raise AssertionError("a test in this folder reached for the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the Hugging Face layout: an encoder of 3 layers and 32 wide, vocabulary WORDS."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("pretrained") / "tiny-bert"
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {token: index for index, token in enumerate(special + WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.enable_padding(length=16)  # as the published MiniLM does
+    BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=64).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rows() -> pa.Table:
+    """200 tokenized rows of three classes; the class decides which words are likely."""
+    draw = random.Random(1)
+    ids, labels = [], []
+    for number in range(200):
+        label = number % 3
+        words = [
+            5 + draw.randrange(10) + (10 * label if draw.random() < 0.6 else 30)
+            for _ in range(draw.randint(2, 12))
+        ]
+        ids.append([2, *words, 3])
+        labels.append(label)
+    return pa.table(
+        {
+            "row": pa.array(range(200), pa.int32()),
+            "input_ids": pa.array(ids, pa.list_(pa.int32())),
+            "label": pa.array(labels, pa.int32()),
+        }
+    )

@@ -1,0 +1,316 @@
+"""Fine-tuning: it learns, it freezes, it resumes to the byte, it leaves no pickle behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from scratchformer.errors import GateError, Interrupted, ParamsError
+from scratchformer.files import read_json, sha256
+from scratchformer.params import Finetune, Pretrained
+from scratchformer.pretrained.finetuning import (
+    FinetuneReport,
+    class_weights,
+    classification_loss,
+    finetune,
+    freeze,
+    save_finetuned,
+)
+from scratchformer.pretrained.inference import classify_probabilities
+from scratchformer.pretrained.loading import load_classifier
+from scratchformer.training.checkpoint import Checkpoints
+
+LABELS = ["first", "second", "third"]
+SETTINGS = Finetune(
+    epochs=8, batch_size=16, learning_rate=0.003, warmup_share=0.3, weight_decay=0.01,
+    label_smoothing=0.0, class_weights="none", freeze="none", frozen_layers=0, patience=8,
+    log_every=7,
+)
+UPDATES_AN_EPOCH = 10  # 150 rows in batches of 16
+FEW = SETTINGS.model_copy(update={"epochs": 3})
+
+
+def changed(**values: Any) -> Finetune:
+    return Finetune(**{**SETTINGS.model_dump(), **values})
+
+
+class Runs:
+    """Fine-tunes the tiny BERT in one folder, and says what came out."""
+
+    def __init__(self, tiny_bert: Path, rows: pa.Table, folder: Path) -> None:
+        self.tiny_bert, self.rows, self.folder = tiny_bert, rows, folder
+        self.output = folder / "finetuned"
+        self.checkpoints = Checkpoints(folder / "checkpoints")
+
+    def run(
+        self,
+        settings: Finetune = FEW,
+        on_log: Callable[[Mapping[str, float], int], None] = lambda values, step: None,
+        checkpoint_seconds: float = 60.0,
+        seed: int = 1,
+    ) -> FinetuneReport:
+        model = load_classifier(Pretrained(kind="folder", name=str(self.tiny_bert)), LABELS, seed)
+        report = finetune(
+            model, self.rows.slice(0, 150), self.rows.slice(150), settings, seed,
+            self.checkpoints, on_log, checkpoint_seconds,
+        )
+        tokenizer = self.folder / "tokenizer"
+        tokenizer.mkdir(exist_ok=True)
+        for path in self.tiny_bert.glob("tokenizer*.json"):
+            (tokenizer / path.name).write_bytes(path.read_bytes())
+        save_finetuned(model, tokenizer, report, self.output)
+        return report
+
+    def digests(self) -> dict[str, str]:
+        """Of the model folder and of the curves without timings."""
+        history = self.checkpoints.folder / "history"
+        files = [*self.output.iterdir(), history / "train.csv", history / "valid.csv"]
+        return {path.name: sha256(path) for path in files}
+
+    def curve(self, name: str) -> list[list[str]]:
+        text = (self.checkpoints.folder / "history" / f"{name}.csv").read_text()
+        return [line.split(",") for line in text.splitlines()]
+
+
+@pytest.fixture
+def runs(tiny_bert: Path, rows: pa.Table, tmp_path: Path) -> Runs:
+    return Runs(tiny_bert, rows, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_bert: Path, rows: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """A run of three epochs that nobody disturbed."""
+    runs = Runs(tiny_bert, rows, tmp_path_factory.mktemp("whole"))
+    runs.run()
+    return runs
+
+
+def test_it_learns_and_the_saved_model_is_the_one_that_was_scored(
+    runs: Runs, rows: pa.Table
+) -> None:
+    report = runs.run(changed(label_smoothing=0.2))
+    assert report.valid["accuracy"] > 0.9
+    probabilities = classify_probabilities(runs.output, rows.slice(150), 8)
+    gold = rows.slice(150).column("label").to_numpy()
+    assert (probabilities.argmax(axis=1) == gold).mean() == report.valid["accuracy"]
+    loss = -np.log(probabilities[np.arange(50), gold]).mean()
+    assert report.valid["loss"] == pytest.approx(loss, abs=1e-5)  # without the smoothing
+    best = next(row for row in runs.curve("valid")[1:] if int(row[0]) == report.best_step)
+    assert float(best[1]) == pytest.approx(report.valid["loss"], rel=1e-6)
+    assert float(best[2]) == max(float(row[2]) for row in runs.curve("valid")[1:])
+
+
+def test_the_curves(whole: Runs) -> None:
+    train, valid, speed = (whole.curve(name) for name in ("train", "valid", "speed"))
+    assert train[0] == ["step", "loss", "learning_rate", "gradient_norm", "tokens"]
+    assert valid[0] == ["step", "loss", "accuracy", "macro_f1"]
+    assert [int(row[0]) for row in train[1:]] == [7, 14, 21, 28, 30]
+    assert [int(row[0]) for row in speed[1:]] == [7, 14, 21, 28, 30]
+    assert [int(row[0]) for row in valid[1:]] == [10, 20, 30]
+    lengths = [len(ids) for ids in whole.rows.slice(0, 150).column("input_ids").to_pylist()]
+    assert int(train[-1][4]) == 3 * sum(lengths)
+    # Warm-up over 9 of 30 updates, then down in a line; the rate is that of the update itself.
+    assert float(train[1][2]) == pytest.approx(0.003 * 6 / 9)
+    assert float(train[-1][2]) == pytest.approx(0.003 * 1 / 21)
+
+
+def test_the_same_parameters_give_the_same_bytes(runs: Runs, whole: Runs) -> None:
+    runs.run()
+    assert runs.digests() == whole.digests()
+    different = Runs(runs.tiny_bert, runs.rows, runs.folder / "other")
+    different.folder.mkdir()
+    different.run(seed=2)
+    assert different.digests()["model.safetensors"] != whole.digests()["model.safetensors"]
+
+
+def test_plain_transformers_loads_the_folder(whole: Runs, rows: pa.Table) -> None:
+    from transformers import pipeline
+
+    assert sorted(path.name for path in whole.output.iterdir()) == [
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "training.json",
+    ]
+    answers = pipeline("text-classification", model=str(whole.output), top_k=None)(
+        ["word1 word2 word3", "word12"]
+    )
+    table = pa.table({"input_ids": pa.array([[2, 6, 7, 8, 3], [2, 17, 3]], pa.list_(pa.int32()))})
+    for answer, expected in zip(
+        answers, classify_probabilities(whole.output, table, 1), strict=True
+    ):
+        scores = {entry["label"]: entry["score"] for entry in answer}
+        assert [scores[label] for label in LABELS] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_no_pickle_and_no_path_of_this_machine(whole: Runs) -> None:
+    files = [path for path in whole.folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".csv", ".safetensors"}
+    for path in whole.output.iterdir():
+        assert str(whole.folder.parent).encode() not in path.read_bytes()
+    assert read_json(whole.output / "training.json")["steps"] == 30
+
+
+@pytest.mark.parametrize("step", [7, 14])
+def test_sigterm_finishes_the_update_and_the_rest_is_the_same(
+    runs: Runs, whole: Runs, step: int
+) -> None:
+    def stop(values: Mapping[str, float], at: int) -> None:
+        if at == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match=f"SIGTERM after update {step} of 30") as raised:
+        runs.run(on_log=stop)
+    assert raised.value.exit_code == 143
+    assert not runs.output.exists()
+    runs.run()
+    assert runs.digests() == whole.digests()
+
+
+def test_sigterm_at_the_end_of_an_epoch_does_not_lose_its_validation(
+    runs: Runs, whole: Runs
+) -> None:
+    def stop(values: Mapping[str, float], at: int) -> None:
+        if at == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="after update 10 of 30"):
+        runs.run(on_log=stop)
+    runs.run()
+    assert runs.digests() == whole.digests()
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa, torch
+from scratchformer.params import Finetune, Pretrained
+from scratchformer.pretrained.finetuning import finetune
+from scratchformer.pretrained.loading import load_classifier
+from scratchformer.training.checkpoint import Checkpoints
+
+torch.set_num_threads(1)
+rows = pa.ipc.open_file(sys.argv[2]).read_all()
+model = load_classifier(Pretrained(kind="folder", name=sys.argv[1]), %r, 1)
+
+def kill(values, step):
+    if step == 28:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+finetune(model, rows.slice(0, 150), rows.slice(150), Finetune.model_validate_json(sys.argv[4]), 1,
+         Checkpoints(Path(sys.argv[3])), kill, checkpoint_seconds=0.0)
+"""
+
+
+def test_a_process_killed_in_the_middle_of_an_epoch_resumes_to_the_same_bytes(
+    runs: Runs, whole: Runs
+) -> None:
+    arrow = runs.folder / "rows.arrow"
+    with pa.ipc.new_file(str(arrow), runs.rows.schema) as writer:
+        writer.write_table(runs.rows)
+    arguments = (runs.tiny_bert, arrow, runs.checkpoints.folder, FEW.model_dump_json())
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD % LABELS, *map(str, arguments)], check=False
+    )
+    assert child.returncode == -signal.SIGKILL
+    newest = max(runs.checkpoints.folder.glob("step-*"))
+    assert newest.name == "step-00000027"  # between two rows of the history, within an epoch
+    logged: list[int] = []
+    runs.run(on_log=lambda values, step: logged.append(step))
+    assert logged == [28, 30, 30]
+    assert runs.digests() == whole.digests()
+
+
+def test_a_finished_training_is_not_trained_again(runs: Runs, whole: Runs) -> None:
+    runs.run()
+    logged: list[int] = []
+    runs.run(on_log=lambda values, step: logged.append(step))
+    assert not logged
+    assert runs.digests() == whole.digests()
+
+
+def test_a_damaged_checkpoint_is_not_trusted(runs: Runs, whole: Runs) -> None:
+    def stop(values: Mapping[str, float], at: int) -> None:
+        if at == 21:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        runs.run(on_log=stop)
+    (weights,) = runs.checkpoints.folder.glob("step-00000021/model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    logged: list[int] = []
+    runs.run(on_log=lambda values, step: logged.append(step))
+    assert min(logged) == 21  # from the checkpoint of update 20
+    assert runs.digests() == whole.digests()
+
+
+def test_frozen_parameters_do_not_move_and_take_no_part_in_backward(runs: Runs) -> None:
+    settings = changed(freeze="embeddings", frozen_layers=1, epochs=1)
+    before = load_classifier(Pretrained(kind="folder", name=str(runs.tiny_bert)), LABELS, 1)
+    report = runs.run(settings)
+    after = load_classifier(Pretrained(kind="folder", name=str(runs.output)), LABELS, 1)
+    still = {
+        name
+        for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True)
+        if torch.equal(old, new)
+    }
+    frozen = {
+        name for name, _ in before.named_parameters()
+        if ".embeddings." in name or ".layer.0." in name
+    }
+    assert still == frozen
+    assert len(frozen) == 5 + 16
+    assert report.trained_parameters == sum(
+        p.numel() for name, p in before.named_parameters() if name not in frozen
+    )
+    freeze(before, "embeddings", 1)
+    before.train()
+    below = before.bert.encoder.layer[0].output.LayerNorm
+    seen: list[bool] = []
+    below.register_forward_hook(lambda module, inputs, output: seen.append(output.requires_grad))
+    before(input_ids=torch.tensor([[2, 6, 3]])).logits.sum().backward()
+    assert seen == [False]
+
+
+def test_more_frozen_layers_than_there_are(runs: Runs) -> None:
+    with pytest.raises(ParamsError, match="frozen_layers: 4, but BertModel has 3 layers"):
+        runs.run(changed(freeze="embeddings", frozen_layers=4))
+
+
+def test_patience_stops_a_training_that_gets_no_better(runs: Runs) -> None:
+    report = runs.run(changed(learning_rate=1e-12, patience=2, epochs=8))
+    valid = [(float(row[2]), -float(row[1])) for row in runs.curve("valid")[1:]]
+    best = valid.index(max(valid))
+    assert report.stop_reason == "no better validation score"
+    assert report.best_step == (best + 1) * UPDATES_AN_EPOCH
+    assert report.steps == (best + 3) * UPDATES_AN_EPOCH < 80
+    assert int(runs.curve("train")[-1][0]) == report.steps
+
+
+def test_a_loss_that_is_not_a_number_stops_the_training(runs: Runs) -> None:
+    with pytest.raises(GateError, match=r"loss is (nan|inf).*lower finetune\.learning_rate"):
+        runs.run(changed(learning_rate=1e30, warmup_share=0.0))
+
+
+def test_class_weights_are_one_on_average_and_scale_the_loss() -> None:
+    labels = np.array([0, 0, 0, 1])
+    weights = class_weights(labels, 3)
+    assert weights[:2] == pytest.approx([4 / 9, 4 / 3])
+    logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
+    gold = torch.tensor([0, 1])
+
+    class Outputs:
+        def __init__(self) -> None:
+            self.logits = logits
+
+    loss = classification_loss(torch.from_numpy(weights), 0.0)(Outputs(), gold, 2)
+    each = -torch.log_softmax(logits, -1)[[0, 1], gold]
+    assert loss.item() == pytest.approx((4 / 9 * each[0] + 4 / 3 * each[1]).item() / 2)

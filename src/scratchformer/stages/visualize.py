@@ -1,0 +1,45 @@
+"""Stage visualize: histories, models, predictions → reports/figures/, reports/report.html."""
+
+from typing import TYPE_CHECKING
+
+from scratchformer.layout import FIGURES, HTML_REPORT
+from scratchformer.params import Params
+from scratchformer.terminal import Summary
+
+if TYPE_CHECKING:
+    from scratchformer.tracking import StageRun
+
+
+def visualize(params: Params, run: "StageRun") -> Summary:
+    """Draw every figure and write the report; what cannot be drawn is named in it with a reason."""
+    from scratchformer.files import write_whole_folder
+    from scratchformer.visualization.chapters import chapters, facts
+    from scratchformer.visualization.inputs import load_metrics
+    from scratchformer.visualization.report import write_report
+
+    metrics = load_metrics()
+    with write_whole_folder(FIGURES) as folder:
+        contents = write_report(
+            chapters(params, metrics),
+            facts(params, metrics),
+            folder,
+            HTML_REPORT,
+            "Trained from scratch, and fine-tuned: a report",
+        )
+    run.log_artifact(FIGURES)
+    run.log_artifact(HTML_REPORT)
+    return Summary(
+        "visualize",
+        [
+            ("figures", f"{len(contents.pictures)}, each as PNG and SVG"),
+            ("tables", str(len(contents.tables))),
+        ],
+        [FIGURES, HTML_REPORT],
+        [f"not shown: {item.title}: {item.reason}" for item in contents.missing],
+    )
+
+
+if __name__ == "__main__":
+    from scratchformer.stages.runner import run_stage
+
+    run_stage(visualize)

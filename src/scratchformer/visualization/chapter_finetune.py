@@ -1,0 +1,123 @@
+"""Chapter: inside the pretrained encoder, before and after fine-tuning."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scratchformer.pretrained.zero_shot import TextEncoder
+from scratchformer.visualization.attention import attention_grid
+from scratchformer.visualization.embeddings import sentence_map
+from scratchformer.visualization.flow import token_flow
+from scratchformer.visualization.inputs import Names, UnavailableError, load_predictions
+from scratchformer.visualization.inspection import (
+    MAX_TOKENS,
+    attention_rollout,
+    choose_examples,
+    encoder_attention,
+)
+from scratchformer.visualization.projection import neighbour_agreement, neighbourhoods
+from scratchformer.visualization.report import Chapter, Item, Picture, or_missing
+from scratchformer.visualization.text import printable, shorten
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+_BATCH = 128  # texts embedded together
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The same architecture with the weights of before and of after, and their tokenizer.
+
+    Both are loaded with eager attention: fused kernels give no maps.
+    """
+
+    before: "PreTrainedModel"
+    after: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    max_length: int
+
+
+def finetune_chapter(
+    encoders: Encoders, names: Names, examples: int, points: int, seed: int
+) -> Chapter:
+    """Attention of `examples` test rows and a map of at most `points` of them."""
+    return Chapter(
+        "finetune-inside",
+        "Inside the pretrained model, before and after",
+        "The same sentences under the weights as they were published and as fine-tuning left "
+        "them. Attention is a view of the machinery, not an explanation of the answer (Jain and "
+        "Wallace 2019).",
+        chain(
+            or_missing("Map of the test rows", _sentences(encoders, names, points, seed)),
+            or_missing("Attention before and after", _attention(encoders, examples)),
+        ),
+    )
+
+
+def _sentences(encoders: Encoders, names: Names, points: int, seed: int) -> Iterator[Item]:
+    table = load_predictions("finetune-after")
+    if len(table) > points:
+        table = table.sample(points, random_state=seed).sort_index()
+    labels = np.array(names.show(table["label"]))
+    panels = []
+    for side, model in (("before", encoders.before), ("after", encoders.after)):
+        encode = TextEncoder(model.base_model, encoders.tokenizer, encoders.max_length, _BATCH)
+        vectors = encode(table["text"].tolist())
+        agreement = neighbour_agreement(vectors, labels)
+        caption = f"{side}: {agreement:.0%} of the 10 nearest rows share the class"
+        panels.append((caption, neighbourhoods(vectors, seed)))
+    yield Picture(
+        "finetune-embeddings",
+        "Map of the test rows",
+        "Each point is a test row: the mean of its last hidden states, the same formula for both "
+        "models, laid out by t-SNE so that near rows stay near (distances between clusters mean "
+        "nothing). The percentages are measured before the projection.",
+        sentence_map(
+            panels, labels.tolist(), names.all_shown,
+            f"{len(table):,} test rows, t-SNE of mean hidden states, seed {seed}",
+        ),
+    )  # fmt: skip
+
+
+def _attention(encoders: Encoders, count: int) -> Iterator[Item]:
+    table = load_predictions("finetune-after").head(5000)
+    lengths = [len(ids) for ids in encoders.tokenizer(table["text"].tolist())["input_ids"]]
+    right = (table["prediction"] == table["label"]).tolist()
+    rows = choose_examples(lengths, right, table["id"].tolist(), count)
+    if not rows:
+        raise UnavailableError(f"No test row has 2 to {MAX_TOKENS} tokens.")
+    for number, row in enumerate(table.iloc[rows].to_dict("records"), 1):
+        text = shorten(printable(row["text"]), 80)
+        maps = {
+            side: encoder_attention(model, encoders.tokenizer, row["text"])
+            for side, model in (("before", encoders.before), ("after", encoders.after))
+        }
+        highest = float(max(each.maps.max() for each in maps.values()))
+        for side, each in maps.items():
+            yield Picture(
+                f"finetune-attention-{number}-{side}",
+                f"Attention {side} fine-tuning: {text}",
+                "Every layer and head for one sentence; both pictures have the same colour scale. "
+                "Bright columns are tokens that nearly all positions look at, often [CLS], [SEP] "
+                "or the full stop: a head's way of doing nothing.",
+                attention_grid(
+                    each.maps, each.query_tokens, each.key_tokens,
+                    f"Attention {side} fine-tuning, every layer and head: {text}",
+                    each.query_name, each.key_name, highest,
+                ),
+            )  # fmt: skip
+        tokens = maps["after"].key_tokens
+        flows = {side: attention_rollout(each.maps)[0] for side, each in maps.items()}
+        yield Picture(
+            f"finetune-rollout-{number}",
+            f"Attention rollout: {text}",
+            f"Attention traced through all layers to the first token, {tokens[0]}: from which "
+            "tokens its final state is mixed (Abnar and Zuidema 2020). It knows nothing of values "
+            "and feed-forward layers, and its shares are flatter than the maps.",
+            token_flow(flows, tokens, f"Where the final state of {tokens[0]} comes from: {text}"),
+        )

@@ -1,0 +1,109 @@
+"""Pictures of embeddings: the tokens of the from-scratch model, and texts before and after."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from scratchformer.visualization.projection import Vectors
+from scratchformer.visualization.style import (
+    GREY,
+    NORMAL,
+    PAGE_WIDTH,
+    SMALL,
+    class_style,
+    styled,
+)
+from scratchformer.visualization.text import printable, shorten, token_label
+
+MAX_TOKEN_LABELS = 150  # more would cover each other
+
+
+@styled
+def token_map(
+    points: Vectors,
+    tokens: Sequence[str],
+    kinds: Sequence[str],
+    shares: tuple[float, float],
+    title: str,
+) -> Figure:
+    """Token embeddings `[n, 2]`, each written at its place and coloured by its kind.
+
+    `shares` are the shares of the variance that the two axes hold. Of large vocabularies only the
+    first `MAX_TOKEN_LABELS` tokens (the most frequent, as tokenizers number them) are labelled.
+    """
+    figure = Figure(figsize=(PAGE_WIDTH * 0.85, PAGE_WIDTH * 0.65))
+    axes = figure.add_subplot(
+        title=title,
+        xlabel=f"first principal component ({shares[0]:.0%} of the variance)",
+        ylabel=f"second principal component ({shares[1]:.0%})",
+    )
+    for index, kind in enumerate(dict.fromkeys(kinds)):
+        chosen = np.array([each == kind for each in kinds])
+        color, marker = class_style(index)
+        x, y = points[chosen].T
+        axes.scatter(x, y, color=color, marker=marker, s=22, label=kind)
+    for place, token in zip(points[:MAX_TOKEN_LABELS], tokens, strict=False):
+        axes.annotate(
+            token_label(token), place, xytext=(4, 3), textcoords="offset points", fontsize=SMALL
+        )
+    axes.margins(0.06)
+    if len(set(kinds)) > 1:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
+@styled
+def sentence_map(
+    panels: Sequence[tuple[str, Vectors]], labels: Sequence[str], names: Sequence[str], title: str
+) -> Figure:
+    """The same texts under several models, one panel `(title, points [n, 2])` each.
+
+    `labels` is the class of every point and `names` all classes in the order of their ids. Colour
+    and marker tell the classes apart, and each class is named at the median of its points.
+    """
+    figure = Figure(figsize=(PAGE_WIDTH, PAGE_WIDTH / len(panels) + 0.4), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left")
+    classes = np.array(labels)
+    present = [name for name in names if (classes == name).any()]
+    for index, (caption, points) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), index)
+        axes.set_title(caption, fontsize=NORMAL)
+        axes.grid(False)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for name in present:
+            color, marker = class_style(names.index(name))
+            x, y = points[classes == name].T
+            axes.scatter(
+                x, y,
+                color=color, marker=marker, s=9, linewidths=0, alpha=0.75, label=name,
+                rasterized=len(points) > 3000,  # the vector file would grow with every point
+            )  # fmt: skip
+        if len(present) <= 40:
+            for name in present:
+                _name_at(axes, np.median(points[classes == name], axis=0), name)
+    if len(present) <= 40:
+        handles, _ = figure.axes[0].get_legend_handles_labels()
+        shown = [shorten(printable(name), 40) for name in present]
+        figure.legend(
+            handles, shown, loc="outside lower center",
+            ncols=_legend_columns(shown), markerscale=1.8, handletextpad=0.2, columnspacing=1.2,
+        )  # fmt: skip
+    else:
+        figure.text(0.01, 0, f"{len(present)} classes, too many to name", color=GREY, va="top")
+    return figure
+
+
+def _name_at(axes: Any, place: Vectors, name: str) -> None:
+    axes.annotate(
+        shorten(printable(name).split(" · ")[0], 16), place, ha="center", va="center",
+        fontsize=SMALL, fontweight="bold",
+        bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.8},
+    )  # fmt: skip
+
+
+def _legend_columns(shown: Sequence[str]) -> int:
+    longest = max(map(len, shown)) * 0.075 + 0.4  # inches
+    return max(1, int(PAGE_WIDTH / longest))

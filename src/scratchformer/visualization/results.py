@@ -1,0 +1,114 @@
+"""The numbers of reports/metrics.json as scores of systems, in the order in which they are read."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scratchformer.layout import Track
+from scratchformer.visualization.comparison import Score
+
+# Name on the page and the better direction; the order is that of columns and panels.
+METRICS: Mapping[str, tuple[str, str]] = {
+    "accuracy": ("accuracy", "higher"),
+    "macro_f1": ("macro-F1", "higher"),
+    "wer": ("word error rate", "lower"),
+    "per": ("phoneme error rate", "lower"),
+    "cer": ("character error rate", "lower"),
+    "token_error_rate": ("token error rate", "lower"),
+    "exact_match": ("exact match", "higher"),
+    "bleu": ("BLEU", "higher"),
+    "chrf": ("chrF", "higher"),
+    "token_accuracy": ("token accuracy", "higher"),
+    "loss": ("loss (nats)", "lower"),
+    "perplexity": ("perplexity", "lower"),
+    "ece": ("calibration error", "lower"),
+}
+BETTER = dict(METRICS.values())
+# In the table only: a bar says nothing without a scale, or says what another one says already.
+WITHOUT_BARS = {"token accuracy", "loss (nats)", "perplexity", "calibration error"}
+
+_NAMES = {
+    "majority": "majority class",
+    "tfidf": "TF-IDF + logistic regression",
+    "probe": "linear probe on frozen features",
+    "scratch": "from scratch",
+    "copy": "copy of the source",
+    "letter_context": "letters by context",
+    "nearest": "answer of the nearest training row",
+}
+
+
+def scores_of_track(track: Track, node: Mapping[str, Any]) -> list[Score]:
+    """All scores under `scratch` or `finetune`: controls first, then before, then after."""
+    scores: list[Score] = []
+    for key, values in node.get("baselines", {}).items():
+        scores += _scores(system_name(key), "control", values)
+    if track == "scratch":
+        return scores + list(_scores("from scratch", "after", node))
+    for key, system in (("before", "pretrained, before"), ("after", "fine-tuned, after")):
+        scores += _scores(system, key, node.get(key, {}))
+    return scores
+
+
+def system_name(key: str) -> str:
+    """A system as it is written on the page."""
+    return _NAMES.get(key, key.replace("_", " "))
+
+
+def _scores(system: str, role: str, values: Mapping[str, Any]) -> Iterator[Score]:
+    intervals = values.get("intervals", {})
+    for key, (metric, _) in METRICS.items():
+        if isinstance(values.get(key), int | float):
+            interval = intervals.get(key, {})
+            yield Score(
+                system, role, metric, values[key], interval.get("low"), interval.get("high")
+            )
+
+
+def difference_rows(track: Track, node: Mapping[str, Any]) -> list[list[str]]:
+    """Paired differences of the track's model to what it is compared with, as table rows:
+    compared with, metric, difference, interval, McNemar's p-value, permutation p-value."""
+    rows: list[list[str]] = []
+    if "delta" in node:
+        rows += _differences("pretrained, before", node)
+    for key, against in node.get("against", {}).items():
+        # Sequences have no tests of right and wrong labels: their differences stand alone.
+        whole = against if "delta" in against else {"delta": against}
+        rows += _differences(system_name(key), whole)
+    return rows
+
+
+def _differences(system: str, node: Mapping[str, Any]) -> Iterator[list[str]]:
+    for key, change in node["delta"].items():
+        tests = [
+            _p_value(node[test]["p_value"]) if key == "accuracy" and test in node else ""
+            for test in ("mcnemar", "permutation")
+        ]
+        yield [
+            system,
+            METRICS[key][0] if key in METRICS else key,
+            f"{change['value']:+.3f}",
+            f"[{change['low']:+.3f}, {change['high']:+.3f}]",
+            *tests,
+        ]
+
+
+def _p_value(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def signatures(node: Mapping[str, Any]) -> list[str]:
+    """What sacrebleu asks to be named beside its scores."""
+    return [str(value) for key, value in node.items() if key.endswith("_signature")]
+
+
+def method(metrics: Mapping[str, Any], track: Track) -> str:
+    """How the intervals of a track were made: "95% bootstrap intervals (2,000 resamples of …)"."""
+    settings, node = metrics.get("method"), metrics.get(track, {})
+    if not settings:
+        return "intervals of a method that metrics.json does not name"
+    groups = node.get("groups", node.get("n", 0))
+    unit = f"{groups:,} groups" if groups < node.get("n", 0) else "rows"
+    return (
+        f"{settings['confidence']:.0%} bootstrap intervals "
+        f"({settings['resamples']:,} resamples of {unit})"
+    )

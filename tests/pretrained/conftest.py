@@ -66,3 +66,12 @@ def rows() -> pa.Table:
             "label": pa.array(labels, pa.int32()),
         }
     )
+
+
+@pytest.fixture(scope="session")
+def copies() -> pa.Table:
+    """60 records whose answer is the input, for encoder-decoders with ids 0 (pad) and 1 (end)."""
+    draw = random.Random(2)
+    ids = [[*(draw.randrange(5, 25) for _ in range(draw.randint(1, 4))), 1] for _ in range(60)]
+    column = pa.array(ids, pa.list_(pa.int32()))
+    return pa.table({"row": pa.array(range(60), pa.int32()), "input_ids": column, "labels": column})

@@ -16,16 +16,11 @@ import torch
 from scratchformer.errors import GateError, Interrupted, ParamsError
 from scratchformer.files import read_json, sha256
 from scratchformer.params import Finetune, Pretrained
-from scratchformer.pretrained.finetuning import (
-    FinetuneReport,
-    class_weights,
-    classification_loss,
-    finetune,
-    freeze,
-    save_finetuned,
-)
+from scratchformer.pretrained.finetuning import FinetuneReport, finetune, save_finetuned
+from scratchformer.pretrained.freezing import freeze
 from scratchformer.pretrained.inference import classify_probabilities
 from scratchformer.pretrained.loading import load_classifier
+from scratchformer.pretrained.tasks import Classification, class_weights, cross_entropy_loss
 from scratchformer.training.checkpoint import Checkpoints
 
 LABELS = ["first", "second", "third"]
@@ -58,10 +53,8 @@ class Runs:
         seed: int = 1,
     ) -> FinetuneReport:
         model = load_classifier(Pretrained(kind="folder", name=str(self.tiny_bert)), LABELS, seed)
-        report = finetune(
-            model, self.rows.slice(0, 150), self.rows.slice(150), settings, seed,
-            self.checkpoints, on_log, checkpoint_seconds,
-        )
+        task = Classification(model, self.rows.slice(0, 150), self.rows.slice(150))
+        report = finetune(task, settings, seed, self.checkpoints, on_log, checkpoint_seconds)
         tokenizer = self.folder / "tokenizer"
         tokenizer.mkdir(exist_ok=True)
         for path in self.tiny_bert.glob("tokenizer*.json"):
@@ -193,6 +186,7 @@ import pyarrow as pa, torch
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning import finetune
 from scratchformer.pretrained.loading import load_classifier
+from scratchformer.pretrained.tasks import Classification
 from scratchformer.training.checkpoint import Checkpoints
 
 torch.set_num_threads(1)
@@ -203,8 +197,9 @@ def kill(values, step):
     if step == 28:
         os.kill(os.getpid(), signal.SIGKILL)
 
-finetune(model, rows.slice(0, 150), rows.slice(150), Finetune.model_validate_json(sys.argv[4]), 1,
-         Checkpoints(Path(sys.argv[3])), kill, checkpoint_seconds=0.0)
+task = Classification(model, rows.slice(0, 150), rows.slice(150))
+settings = Finetune.model_validate_json(sys.argv[4])
+finetune(task, settings, 1, Checkpoints(Path(sys.argv[3])), kill, checkpoint_seconds=0.0)
 """
 
 
@@ -311,6 +306,6 @@ def test_class_weights_are_one_on_average_and_scale_the_loss() -> None:
         def __init__(self) -> None:
             self.logits = logits
 
-    loss = classification_loss(torch.from_numpy(weights), 0.0)(Outputs(), gold, 2)
+    loss = cross_entropy_loss(torch.from_numpy(weights), 0.0)(Outputs(), gold, 2)
     each = -torch.log_softmax(logits, -1)[[0, 1], gold]
     assert loss.item() == pytest.approx((4 / 9 * each[0] + 4 / 3 * each[1]).item() / 2)

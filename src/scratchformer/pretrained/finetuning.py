@@ -1,4 +1,4 @@
-"""Fine-tuning a pretrained classifier on tokenized rows.
+"""Fine-tuning a pretrained model on tokenized rows.
 
 `finetune` trains in place and leaves the best weights of the validation split in the model;
 `save_finetuned` writes the folder that plain `transformers` loads.
@@ -8,17 +8,19 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-
-from scratchformer.data.batches import TokenColumn
 from scratchformer.errors import ParamsError
 from scratchformer.files import write_json, write_whole_folder
 from scratchformer.params import Finetune
-from scratchformer.pretrained.inference import logits, pad_id, padded_inputs
+from scratchformer.pretrained.freezing import freeze
 from scratchformer.pretrained.loading import quiet_transformers
+from scratchformer.pretrained.tasks import (
+    Classification,
+    FinetuneTask,
+    class_weights,
+    cross_entropy_loss,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from scratchformer.training.checkpoint import Checkpoints
 
 OnLog = Callable[[Mapping[str, float], int], None]
-VALIDATION_BATCH = 128  # rows
 CLIP_NORM = 1.0  # largest global gradient norm
 
 
@@ -47,20 +48,17 @@ class FinetuneReport:
 
 
 def finetune(
-    model: "PreTrainedModel",
-    train: pa.Table,
-    valid: pa.Table,
+    task: FinetuneTask,
     settings: Finetune,
     seed: int,
     checkpoints: "Checkpoints",
     on_log: OnLog = lambda values, step: None,
     checkpoint_seconds: float = 60.0,
 ) -> FinetuneReport:
-    """Train `model` in place; at the end it holds the weights of the best validation accuracy
-    (of equal ones, that with the lower loss).
+    """Train the model of `task` in place; at the end it holds the weights of the best validation.
 
     Args:
-        train: tokenized rows with `input_ids` and `label`; `valid` likewise.
+        task: model, training rows and validation, see `tasks.py`.
         checkpoints: those of this very configuration; the newest one is resumed. The curves are
             in `history/` of their folder.
         on_log: called with the values of a curve and the update they belong to.
@@ -71,41 +69,25 @@ def finetune(
         Interrupted: a signal asked to stop; the checkpoint is in place.
         GateError: the loss is not a number.
     """
-    import torch
     from transformers import PrinterCallback
 
     from scratchformer.pretrained.trainer import ResumableTrainer
-    from scratchformer.pretrained.watching import HISTORY_COLUMNS, Watch
+    from scratchformer.pretrained.watching import Watch
     from scratchformer.terminal import progress
-    from scratchformer.training.history import History
     from scratchformer.training.signals import stop_on_signals
 
+    model = task.model
     freeze(model, settings.freeze, settings.frozen_layers)
-    column, labels = TokenColumn(train.column("input_ids")), train.column("label").to_numpy()
-
-    def collate(records: list[int]) -> dict[str, "Tensor"]:
-        rows = np.asarray(records)
-        gold = torch.from_numpy(labels[rows].astype(np.int64))
-        return {**padded_inputs(column, rows, pad_id(model)), "labels": gold}
-
-    weights = None
-    if settings.class_weights == "balanced":
-        weights = torch.from_numpy(class_weights(labels, model.config.num_labels))
     trainer = ResumableTrainer(
-        model,
+        task,
         _arguments(settings, seed, checkpoints.folder),
         checkpoints,
-        lengths=column.lengths,
-        collate=collate,
-        loss=classification_loss(weights, settings.label_smoothing),
-        validate=lambda model: score_classification(model, valid),
-        select=lambda scores: (scores["accuracy"], -scores["loss"]),
+        loss=cross_entropy_loss(_class_weights(task, settings), settings.label_smoothing),
         patience=settings.patience,
-        history=History(checkpoints.folder / "history", HISTORY_COLUMNS),
     )
     trainer.remove_callback(PrinterCallback)
     found = trainer.find_checkpoint()
-    updates = settings.epochs * -(-len(train) // settings.batch_size)
+    updates = settings.epochs * -(-len(task.lengths) // settings.batch_size)
     with stop_on_signals() as stop, progress("fine-tuning", updates, found) as bar:
         trainer.add_callback(
             Watch(trainer, settings.log_every, checkpoint_seconds, on_log, bar, stop)
@@ -131,11 +113,20 @@ def save_finetuned(
 ) -> None:
     """Write the folder that plain `transformers` loads: config, safetensors, tokenizer files, and
     training.json with the report."""
-    model.config.problem_type = "single_label_classification"
     with quiet_transformers(), write_whole_folder(folder) as whole:
         shutil.copytree(tokenizer, whole, dirs_exist_ok=True)
         model.save_pretrained(whole)
         write_json(whole / "training.json", asdict(report))
+
+
+def _class_weights(task: FinetuneTask, settings: Finetune) -> "Tensor | None":
+    import torch
+
+    if settings.class_weights == "none":
+        return None
+    if not isinstance(task, Classification):
+        raise ParamsError("finetune.class_weights: balanced is for the task classification only")
+    return torch.from_numpy(class_weights(task.labels, task.model.config.num_labels))
 
 
 def _arguments(settings: Finetune, seed: int, folder: Path) -> "TrainingArguments":
@@ -161,88 +152,3 @@ def _arguments(settings: Finetune, seed: int, folder: Path) -> "TrainingArgument
         remove_unused_columns=False,  # the data set is row numbers; the collator looks them up
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-
-
-def freeze(model: "PreTrainedModel", what: str, layers: int = 0) -> None:
-    """Take parameters out of the training: no gradient, no optimizer state, no backward pass.
-
-    Args:
-        what: "none", or "embeddings" (all of them: words, positions, segments and their norm).
-        layers: this many of the lowest blocks too, together with the embeddings (a gradient that
-            reaches the embeddings runs through all blocks anyway).
-
-    Raises:
-        ParamsError: the model has fewer blocks than that.
-    """
-    if what == "none":
-        return
-    body = model.base_model
-    embeddings = getattr(body, "embeddings", None) or model.get_input_embeddings()
-    embeddings.requires_grad_(False)
-    blocks = _blocks(model) if layers else []
-    if layers > len(blocks):
-        raise ParamsError(
-            f"finetune.frozen_layers: {layers}, but {type(body).__name__} has {len(blocks)} layers"
-        )
-    for block in blocks[:layers]:
-        block.requires_grad_(False)
-
-
-def _blocks(model: "PreTrainedModel") -> Any:
-    """The list of encoder blocks, whatever the architecture calls it."""
-    from torch.nn import ModuleList
-
-    depth = model.config.num_hidden_layers
-    for module in model.base_model.modules():
-        if isinstance(module, ModuleList) and len(module) == depth:
-            return module
-    raise ParamsError(
-        f"finetune.frozen_layers: {type(model.base_model).__name__} has no list of {depth} layers"
-    )
-
-
-def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """[classes] weights inverse to the frequency, 1 on average over the rows of `labels`."""
-    counts = np.bincount(labels, minlength=classes)
-    return np.asarray(len(labels) / (classes * np.maximum(counts, 1)), dtype=np.float32)
-
-
-def classification_loss(
-    weights: "Tensor | None", smoothing: float
-) -> Callable[["Any", "Tensor", Any], "Tensor"]:
-    """Cross-entropy as a mean over all items of an update, in nats."""
-    from torch.nn.functional import cross_entropy
-
-    def loss(outputs: Any, labels: "Tensor", num_items_in_batch: Any = None) -> "Tensor":
-        total = cross_entropy(
-            outputs.logits.flatten(0, -2),
-            labels.flatten(),
-            weight=weights,
-            label_smoothing=smoothing,
-            reduction="sum",
-        )
-        mean: Tensor = total / num_items_in_batch
-        return mean
-
-    return loss
-
-
-def score_classification(
-    model: "PreTrainedModel", table: pa.Table, batch_size: int = VALIDATION_BATCH
-) -> dict[str, float]:
-    """Loss in nats per row (without smoothing), accuracy and macro-F1 on tokenized rows."""
-    from scipy.special import log_softmax
-    from sklearn.metrics import f1_score
-
-    gold = table.column("label").to_numpy()
-    scores = logits(model, table.column("input_ids"), batch_size)
-    predicted = scores.argmax(axis=1)
-    log_likelihood = log_softmax(scores, axis=1)[np.arange(len(gold)), gold]
-    classes = np.arange(scores.shape[1])
-    return {
-        "loss": float(-log_likelihood.mean()),
-        "accuracy": float((predicted == gold).mean()),
-        "macro_f1": float(
-            f1_score(gold, predicted, labels=classes, average="macro", zero_division=0)
-        ),
-    }

@@ -8,8 +8,8 @@ length grouping a resumed run is another run. This subclass replaces the order a
 * Checkpoints are those of `scratchformer.training.checkpoint`: safetensors and JSON, whole or
   absent. Frozen weights are not in them; they are those of the pretrained model.
 
-It also validates in its own way: `validate` scores the model without label smoothing, and the
-best weights are kept in memory (one more copy of what is trained) until the end.
+It also validates in its own way: the task scores the model without label smoothing, and the best
+weights are kept in memory (one more copy of what is trained) until the end.
 """
 
 import math
@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, Trainer, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerState, TrainingArguments
 
 from scratchformer.errors import GateError
 from scratchformer.pretrained.sampler import LengthGroupedSampler
+from scratchformer.pretrained.tasks import FinetuneTask
 from scratchformer.training.checkpoint import Checkpoints, Snapshot
 from scratchformer.training.history import History
 from scratchformer.training.randomness import counted_seed
@@ -64,45 +64,40 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     """See the head of this file.
 
     Args:
-        model: its parameters with `requires_grad` are trained.
+        task: model, training rows and validation; parameters with `requires_grad` are trained.
         args: `output_dir` is the folder of `checkpoints`; this trainer is its only writer.
-        checkpoints: where to go on from, and where to write.
-        lengths: [rows] tokens of the training rows.
-        collate: row numbers → model inputs with `labels`.
+        checkpoints: where to go on from, and where to write. The curves are in `history/` there.
         loss: (outputs, labels, number of items) → loss, the mean over items.
-        validate: model → scores.
-        select: scores → what decides; the best step is the one with the largest.
         patience: validations without a better score before training stops.
-        history: the curves; cut back to where the checkpoint was written when it is resumed.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        task: FinetuneTask,
         args: TrainingArguments,
         checkpoints: Checkpoints,
-        *,
-        lengths: np.ndarray,
-        collate: Callable[[list[int]], dict[str, Tensor]],
         loss: Callable[..., Tensor],
-        validate: Callable[[PreTrainedModel], dict[str, float]],
-        select: Callable[[Mapping[str, float]], tuple[float, ...]],
         patience: int,
-        history: History,
     ) -> None:
         super().__init__(
-            model=model,
+            model=task.model,
             args=args,
-            train_dataset=range(len(lengths)),  # the collator looks the rows up
+            train_dataset=range(len(task.lengths)),  # the collator looks the rows up
             eval_dataset=range(1),  # asked for by the arguments; `evaluate` scores on its own
-            data_collator=collate,
+            data_collator=task.collate,
             compute_loss_func=loss,
         )
+        self.task, self.patience = task, patience
         self.progress = Progress()
-        self.history = history
+        self.history = History(
+            checkpoints.folder / "history",
+            {
+                "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
+                "valid": task.columns,
+                "speed": ("seconds", "tokens_per_second"),
+            },
+        )
         self.best_weights: Mapping[str, Tensor] = {}
-        self._lengths, self._validate, self._select = lengths, validate, select
-        self._patience = patience
         self._checkpoints = checkpoints
         self._resumed: Snapshot | None = None
 
@@ -145,7 +140,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     # --- what the Trainer calls ---------------------------------------------------------------
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
-        return LengthGroupedSampler(self._lengths, self._train_batch_size, self.args.seed)
+        return LengthGroupedSampler(self.task.lengths, self._train_batch_size, self.args.seed)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -176,14 +171,14 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the model on the validation split, keep the best weights, stop without progress."""
-        scores = self._validate(self.model)
+        scores = self.task.score()
         progress, step = self.progress, self.state.global_step
-        if not progress.best or self._select(scores) > self._select(progress.best):
+        if not progress.best or self.task.better(scores) > self.task.better(progress.best):
             progress.best_step, progress.best = step, scores
             self.best_weights = {n: p.cpu().clone() for n, p in self.trained_weights().items()}
         if step >= self.state.max_steps:
             progress.stop_reason = "all epochs done"
-        elif step - progress.best_step >= self._patience * self.updates_an_epoch:
+        elif step - progress.best_step >= self.patience * self.updates_an_epoch:
             progress.stop_reason = "no better validation score"
             self.control.should_training_stop = True
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics=scores)

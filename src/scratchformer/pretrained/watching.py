@@ -14,11 +14,6 @@ from scratchformer.training.signals import StopRequest
 if TYPE_CHECKING:
     from scratchformer.pretrained.trainer import ResumableTrainer
 
-HISTORY_COLUMNS = {
-    "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
-    "valid": ("loss", "accuracy", "macro_f1"),
-    "speed": ("seconds", "tokens_per_second"),
-}
 OnLog = Callable[[Mapping[str, float], int], None]
 
 
@@ -86,7 +81,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         speed = {"seconds": seconds, "tokens_per_second": window.tokens / seconds}
         self._trainer.history.add("train", step, values)
         self._trainer.history.add("speed", step, speed)
-        self._on_log({f"train.{name}": value for name, value in (values | speed).items()}, step)
+        named = {f"train.{name}": value for name, value in values.items()}
+        self._on_log(named | {f"speed.{name}": value for name, value in speed.items()}, step)
         self._bar.advance(
             0, loss=f"{values['loss']:.3f}", tokens_per_second=f"{speed['tokens_per_second']:,.0f}"
         )

@@ -28,37 +28,35 @@ def finetune(params: Params, run: "StageRun") -> Summary:
 
     from scratchformer.data.tokenized import load_tokenized_info, open_split
     from scratchformer.files import write_whole_folder
-    from scratchformer.pretrained import finetuning
-    from scratchformer.pretrained.loading import load_classifier, locate
+    from scratchformer.pretrained.finetuning import finetune as train
+    from scratchformer.pretrained.finetuning import save_finetuned
+    from scratchformer.pretrained.loading import load_classifier, load_seq2seq
+    from scratchformer.pretrained.locating import locate
+    from scratchformer.pretrained.tasks import make_task
     from scratchformer.training.fingerprint import collect_facts
     from scratchformer.training.session import training_session
     from scratchformer.workspace import checkpoint_root
 
     torch.set_num_threads(params.run.threads)
-    labels = load_tokenized_info("finetune")["labels"]
+    info = load_tokenized_info("finetune")
     sections = {"run": params.run, "finetune": params.finetune, "pretrained": params.pretrained}
     facts = collect_facts(sections, [*INPUTS, locate(params.pretrained)], CODE)
     for path in INPUTS[:2]:
         run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
     with training_session(checkpoint_root("finetune"), facts) as checkpoints:
-        model = load_classifier(params.pretrained, labels, params.run.seed)
-        report = finetuning.finetune(
-            model,
-            open_split("finetune", "train"),
-            open_split("finetune", "valid"),
-            params.finetune,
-            params.run.seed,
-            checkpoints,
-            on_log=run.log_metrics,
-        )
-        finetuning.save_finetuned(model, TOKENIZERS / "finetune", report, FINETUNED_MODEL)
+        if info["task"] == "classification":
+            model = load_classifier(params.pretrained, info["labels"], params.run.seed)
+        else:
+            model = load_seq2seq(params.pretrained)
+        splits = (open_split("finetune", split) for split in ("train", "valid"))
+        task = make_task(info["task"], model, *splits)
+        report = train(task, params.finetune, params.run.seed, checkpoints, run.log_metrics)
+        save_finetuned(model, TOKENIZERS / "finetune", report, FINETUNED_MODEL)
         with write_whole_folder(HISTORY / "finetune") as folder:
             shutil.copytree(checkpoints.folder / "history", folder, dirs_exist_ok=True)
     run.log_summary(asdict(report))
     rows = [
-        ("validation accuracy", f"{report.valid['accuracy']:.4f}"),
-        ("validation macro-F1", f"{report.valid['macro_f1']:.4f}"),
-        ("validation loss", f"{report.valid['loss']:.4f} nats a row"),
+        *((f"validation {name}", f"{value:.4f}") for name, value in report.valid.items()),
         ("best update", f"{report.best_step:,} of {report.steps:,} ({report.stop_reason})"),
         ("parameters", f"{report.trained_parameters:,} trained of {report.parameters:,}"),
     ]

@@ -16,13 +16,20 @@ _IGNORED_FOLDERS = {"__pycache__"}  # the same as in .dvcignore
 
 def read_stages(path: Path = Path("dvc.yaml")) -> dict[str, dict[str, Any]]:
     """The stages of dvc.yaml or of dvc.lock by name, in the order of the file; {} without it."""
+    return parse_stages(path.read_bytes(), str(path)) if path.exists() else {}
+
+
+def parse_stages(content: bytes, path: str) -> dict[str, dict[str, Any]]:
+    """The same for the content of such a file.
+
+    Raises:
+        DataError: it is none.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    if not path.exists():
-        return {}
     try:
-        document = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+        document = YAML(typ="safe").load(content.decode()) or {}
         return dict(document.get("stages") or {})
     except (YAMLError, UnicodeDecodeError, AttributeError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -56,6 +63,37 @@ def flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, values
+
+
+def locked_outs(stage: dict[str, Any]) -> dict[str, str]:
+    """The outputs of a stage of dvc.lock and their hashes."""
+    return {str(out["path"]): str(out["md5"]) for out in stage.get("outs") or [] if "md5" in out}
+
+
+def locked_params(stages: dict[str, Any]) -> dict[str, Any]:
+    """The flat parameters that all stages of dvc.lock were run with."""
+    values: dict[str, Any] = {}
+    for stage in stages.values():
+        for name, value in ((stage.get("params") or {}).get("params.yaml") or {}).items():
+            values.update(flatten(value, name))
+    return values
+
+
+def cache_folder(root: Path) -> Path:
+    """DVC's cache: `cache.dir` of .dvc/config.local or .dvc/config, else .dvc/cache."""
+    from configparser import ConfigParser
+
+    for name in ("config.local", "config"):
+        parser = ConfigParser(interpolation=None)
+        parser.read(root / ".dvc" / name, encoding="utf-8")
+        if parser.has_option("cache", "dir"):
+            return (root / ".dvc" / parser.get("cache", "dir")).resolve()
+    return (root / ".dvc" / "cache").resolve()
+
+
+def object_path(cache: Path, digest: str) -> Path:
+    """Where DVC 3 keeps the object with this `md5`."""
+    return cache / "files" / "md5" / digest[:2] / digest[2:]
 
 
 def dvc_hash(path: Path) -> str:

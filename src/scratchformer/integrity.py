@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scratchformer.dvc_record import dvc_hash, file_md5, paths_of, read_stages
+from scratchformer.dvc_record import (
+    cache_folder,
+    dvc_hash,
+    file_md5,
+    object_path,
+    paths_of,
+    read_stages,
+)
 from scratchformer.errors import DataError
 
 
@@ -34,7 +41,7 @@ def verify_record(root: Path = Path()) -> Integrity:
     if not locked:
         raise DataError("dvc.lock: nothing is recorded yet; run dvc repro first")
     definitions = read_stages(root / "dvc.yaml")
-    cache = _cache_folder(root)
+    cache = cache_folder(root)
     report = Integrity()
     outputs: set[str] = set()
     for name, stage in locked.items():
@@ -89,24 +96,6 @@ def _verify_cache(cache: Path, out: dict[str, Any], report: Integrity) -> None:
                 "`dvc commit --force` if the workspace is sound, else `dvc pull` or "
                 "`dvc repro --force`"
             )
-
-
-def object_path(cache: Path, digest: str) -> Path:
-    """Where DVC 3 keeps the object with this `md5`."""
-    return cache / "files" / "md5" / digest[:2] / digest[2:]
-
-
-def _cache_folder(root: Path) -> Path:
-    """DVC's cache: `cache.dir` of .dvc/config.local or .dvc/config, else .dvc/cache."""
-    from configparser import ConfigParser
-
-    for name in ("config.local", "config"):
-        parser = ConfigParser(interpolation=None)
-        parser.read(root / ".dvc" / name, encoding="utf-8")
-        for section in ("cache", "'cache'"):
-            if parser.has_option(section, "dir"):
-                return (root / ".dvc" / parser.get(section, "dir")).resolve()
-    return (root / ".dvc" / "cache").resolve()
 
 
 def _cached_outputs(definition: dict[str, Any]) -> set[str]:

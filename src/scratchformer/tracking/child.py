@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,13 @@ class Child:
                 self._buffer.append((key, value, step, at))
         if len(self._buffer) >= _FLUSH_AT or time.monotonic() - self._flushed >= _FLUSH_EVERY:
             self.flush()
+
+    def fill(self, points: Iterable[tuple[str, float, int]]) -> None:
+        """Add the (name, value, step) that the run lacks; a killed writer may have lost some."""
+        at = int(time.time() * 1000)
+        for name, value, step in points:
+            self.metrics({name: value}, step, at)
+        self.flush()
 
     def flush(self) -> None:
         """Write the buffered points."""

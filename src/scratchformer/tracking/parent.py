@@ -10,12 +10,12 @@ What is missing when no such stage ran, `scratchformer sync` adds.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from scratchformer import layout
-from scratchformer.dvc_record import dvc_hash, flatten, paths_of, select_params
+from scratchformer.dvc_record import dvc_hash, flatten, locked_outs, paths_of, select_params
 from scratchformer.tracking.execution import Execution
 from scratchformer.tracking.store import Store, process_of, process_tags
 
@@ -34,6 +34,8 @@ SHOWN: dict[str, tuple[Path, ...]] = {
     "visualize": (layout.FIGURES, layout.HTML_REPORT),
 }
 PARENT_ID = "mlflow.parentRunId"
+RESULTS = "scratchformer.results."  # tag: does the parent have the results of a stage, and how
+OUT = "dvc.out."  # tag: the hash of an output in DVC's words
 
 
 def find_or_create(
@@ -102,13 +104,14 @@ def refresh(
     store: Store, run_id: str, stage: str, definitions: Mapping[str, Any], lock: Mapping[str, Any]
 ) -> None:
     """Add the results of a stage that has just ended well, and of the skipped ones before it."""
-    hashes = {str(path): dvc_hash(path) for path in _outs(stage, definitions) if path.exists()}
-    add_results(store, run_id, stage, "ran", hashes, Path)
+    outs = paths_of(definitions.get(stage, {}), "outs")
+    hashes = {str(path): dvc_hash(path) for path in outs if path.exists()}
     known = store.client.get_run(run_id).data.tags
-    for name in stages_before(stage, definitions):
-        if f"scratchformer.results.{name}" not in known:
-            outs = locked_outs(lock.get(name, {}))
-            add_results(store, run_id, name, "reused", outs, Path)
+    for name in (stage, *stages_before(stage, definitions)):
+        if f"{RESULTS}{name}" not in known:
+            how = "ran" if name == stage else "reused"
+            hashes = hashes if name == stage else locked_outs(lock.get(name, {}))
+            add_results(store, run_id, name, how, hashes, Path)
 
 
 def add_results(
@@ -136,13 +139,8 @@ def add_results(
         source = find(path)
         if source is not None and source.exists():
             store.log_files(run_id, source)
-    tags = {f"dvc.out.{path}": value for path, value in outs.items()}
-    store.log_tags(run_id, {**tags, f"scratchformer.results.{stage}": how})
-
-
-def locked_outs(stage: Mapping[str, Any]) -> dict[str, str]:
-    """The outputs of a stage of dvc.lock and their hashes."""
-    return {str(out["path"]): str(out["md5"]) for out in stage.get("outs", []) if "md5" in out}
+    tags = {f"{OUT}{path}": value for path, value in outs.items()}
+    store.log_tags(run_id, {**tags, f"{RESULTS}{stage}": how})
 
 
 def settle(store: Store, run_id: str) -> None:
@@ -167,10 +165,6 @@ def close_dead(store: Store) -> None:
     settled |= {run.data.tags[PARENT_ID] for run in orphans if PARENT_ID in run.data.tags}
     for run_id in settled:
         settle(store, run_id)
-
-
-def _outs(stage: str, definitions: Mapping[str, Any]) -> Iterable[Path]:
-    return paths_of(definitions.get(stage, {}), "outs")
 
 
 def _overlap(a: Path, b: Path) -> bool:

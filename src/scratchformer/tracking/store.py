@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from scratchformer.errors import ParamsError
 from scratchformer.tracking.execution import ProcessId
 
 DATABASE = "mlflow.db"
@@ -47,7 +48,13 @@ def quiet_environment() -> dict[str, str]:
 
 
 def store_uri(workspace: Path) -> str:
-    """Where MLflow finds the store of a checkout."""
+    """Where MLflow finds the store of a checkout.
+
+    Raises:
+        ParamsError: the path has a sign that MLflow and SQLAlchemy read in different ways.
+    """
+    if not {"%", "?"}.isdisjoint(str(workspace)):
+        raise ParamsError(f"MLflow cannot keep a store below {workspace}: it has a % or ? in it")
     return f"sqlite:///{(workspace / DATABASE).as_posix()}"
 
 

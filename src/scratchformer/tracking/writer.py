@@ -19,6 +19,7 @@ from filelock import Timeout
 from scratchformer.dvc_record import flatten, read_stages
 from scratchformer.terminal import warn
 from scratchformer.tracking import child, parent
+from scratchformer.tracking.curves import HISTORIES, read_curves
 from scratchformer.tracking.execution import Execution, ProcessId
 from scratchformer.tracking.store import Store, writer_lock
 
@@ -71,6 +72,8 @@ def _mirror(first: dict[str, Any], events: "SimpleQueue[dict[str, Any] | None]")
         run.finish(status, process)
         try:
             if status == "FINISHED":
+                if stage in HISTORIES:
+                    run.fill(read_curves(HISTORIES[stage]))
                 parent.refresh(store, parent_id, stage, definitions, read_stages(Path("dvc.lock")))
         finally:
             parent.settle(store, parent_id)

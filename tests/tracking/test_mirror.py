@@ -1,0 +1,307 @@
+"""Parents and children: what stands in MLflow after stages that end well, badly, or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scratchformer.dvc_record import dvc_hash
+from scratchformer.errors import ParamsError
+from scratchformer.tracking.execution import ProcessId
+from scratchformer.tracking.parent import stages_before
+from scratchformer.tracking.store import Store, store_uri
+
+from .conftest import Workspace, points
+
+PIPELINE = """
+stages:
+  prepare:
+    cmd: "true"
+    params: [run.seed]
+    outs: [data/prepared, {reports/data.json: {cache: false}}]
+  train_scratch:
+    cmd: "true"
+    deps: [data/prepared, code.py]
+    params: [run, train_scratch]
+    outs: [models/scratch, reports/history/scratch]
+  evaluate:
+    cmd: "true"
+    deps: [models/scratch]
+    params: [evaluate]
+    outs: [{reports/metrics.json: {cache: false}}]
+  visualize:
+    cmd: "true"
+    deps: [reports/metrics.json, reports/history]
+    params: [visualize]
+    outs: [reports/figures, reports/report.html]
+"""
+
+
+def write(folder: Path, **contents: object) -> None:
+    for name, content in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+@pytest.fixture
+def pipeline(workspace: Workspace) -> Workspace:
+    """The files of a pipeline that has run, without the pipeline."""
+    write(
+        workspace.path,
+        **{
+            "dvc.yaml": PIPELINE,
+            "code.py": "1",
+            "data/prepared/rows": "1",
+            "reports/data.json": {"scratch": {"counts": {"train": 7}, "name": "x"}},
+            "models/scratch/training.json": {"best_step": 4, "stop_reason": "end"},
+            "reports/history/scratch/train.csv": "step,loss\n1,1.0\n2,2.0\n3,3.0\n",
+            "reports/metrics.json": {"scratch": {"wer": 0.25}, "finetune": {"é": [1, 2]}},
+            "reports/figures/a.png": "png",
+            "reports/report.html": "<p>",
+        },
+    )
+    return workspace
+
+
+def test_a_stage_that_ends_well(pipeline: Workspace) -> None:
+    (pipeline.path / "rows.txt").write_text("x")
+    pipeline.mirror(
+        "train_scratch",
+        *points(1, 2, 3, **{"train.loss": -1.0, "valid.loss": 0.5}),
+        {"event": "summary", "values": {"valid": {"loss": 0.5}, "why": "patience", "rows": [1]}},
+        {"event": "artifact", "path": "rows.txt", "folder": "samples"},
+        {"event": "artifact", "path": "models/scratch", "folder": None},
+        {"event": "table", "name": "samples", "rows": [{"a": 1}, {"a": 2, "b": "x"}]},
+        {"event": "input", "name": "train", "path": "data/prepared", "context": "training"},
+    )
+    runs = pipeline.runs()
+    (parent,) = runs.parents()
+    assert parent.info.run_name == "one"
+    assert parent.info.status == "FINISHED" and parent.info.end_time
+    assert parent.data.params["train_scratch.model.d_model"] == "128"
+    assert parent.data.params["tracking.enabled"] == "True"
+    (child,) = runs.children(parent).values()
+    assert (child.info.run_name, child.info.status) == ("train_scratch", "FINISHED")
+    assert set(child.data.params) == {
+        key for key in parent.data.params if key.startswith(("run.", "train_scratch."))
+    }
+    assert runs.curve(child, "train.loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert runs.curve(child, "valid.loss")[-1] == (3, 0.5)
+    assert child.data.tags["why"] == "patience"
+    assert runs.files(child) == {"samples/rows.txt", "scratch/training.json", "tables/samples.json"}
+    (used,) = child.inputs.dataset_inputs
+    assert used.dataset.digest == dvc_hash(Path("data/prepared"))
+    assert used.tags[0].value == "training"
+
+
+def test_the_parent_is_complete_although_stages_were_skipped(pipeline: Workspace) -> None:
+    pipeline.mirror("visualize")
+    runs = pipeline.runs()
+    (parent,) = runs.parents()
+    assert list(runs.children(parent)) == ["visualize"]
+    assert parent.data.metrics == {
+        "scratch.wer": 0.25,
+        "data.scratch.counts.train": 7.0,
+        "training.scratch.best_step": 4.0,
+    }
+    tags = parent.data.tags
+    assert tags["scratchformer.results.visualize"] == "ran"
+    for stage in ("prepare", "train_scratch", "evaluate"):
+        assert tags[f"scratchformer.results.{stage}"] == "reused"
+    assert runs.files(parent) == {"figures/a.png", "report.html", "metrics.json"}
+    assert tags["dvc.out.reports/figures"] == dvc_hash(Path("reports/figures"))
+
+
+def test_results_of_later_stages_are_not_taken_for_those_of_this_execution(
+    pipeline: Workspace,
+) -> None:
+    """reports/metrics.json of the last execution is still there while train_scratch ends."""
+    pipeline.mirror("prepare")
+    pipeline.mirror("train_scratch")
+    runs = pipeline.runs()
+    (parent,) = runs.parents()
+    assert "scratch.wer" not in parent.data.metrics
+    write(pipeline.path, **{"reports/metrics.json": {"scratch": {"wer": 0.125}}})
+    pipeline.mirror("evaluate")
+    pipeline.mirror("visualize")
+    (parent,) = runs.parents()
+    assert runs.curve(parent, "scratch.wer") == [(0, 0.125)]
+    assert runs.curve(parent, "data.scratch.counts.train") == [(0, 7.0)]
+    results = {key: value for key, value in parent.data.tags.items() if ".results." in key}
+    assert set(results.values()) == {"ran"} and len(results) == 4
+    assert set(runs.children(parent)) == {"prepare", "train_scratch", "evaluate", "visualize"}
+
+
+def test_two_executions_have_two_parents(pipeline: Workspace) -> None:
+    pipeline.mirror("prepare", execution="one")
+    pipeline.mirror("prepare", execution="two")
+    names = [parent.info.run_name for parent in pipeline.runs().parents()]
+    assert sorted(names) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        (["FINISHED", "FINISHED"], "FINISHED"),
+        (["FAILED"], "FAILED"),
+        (["FAILED", "FINISHED"], "FAILED"),  # dvc repro --keep-going
+        (["FINISHED", "KILLED"], "KILLED"),
+        (["FINISHED", None], "KILLED"),
+    ],
+)
+def test_the_parent_tells_the_truth_about_its_stages(
+    pipeline: Workspace, ends: list[str | None], expected: str
+) -> None:
+    stages = ("prepare", "train_scratch")[: len(ends)]
+    for stage, status in zip(stages, ends, strict=True):
+        pipeline.mirror(stage, status=status)
+    runs = pipeline.runs()
+    (parent,) = runs.parents()
+    assert parent.info.status == expected
+    statuses = {name: run.info.status for name, run in runs.children(parent).items()}
+    assert statuses == {stage: end or "KILLED" for stage, end in zip(stages, ends, strict=True)}
+
+
+def test_killed_work_is_continued_in_the_same_run_without_a_second_value(
+    pipeline: Workspace,
+) -> None:
+    pipeline.mirror("train_scratch", *points(1, 2, 3, 4), status=None, execution="one")
+    (first,) = pipeline.runs().children(pipeline.runs().parents()[0]).values()
+    # The checkpoint was that of step 2; another value for a step that is there does not replace it.
+    again = points(3, 4, 5, loss=9.0)
+    pipeline.mirror("train_scratch", *again, execution="two")
+    runs = pipeline.runs()
+    old, new = sorted(runs.parents(), key=lambda run: run.info.run_name)
+    assert runs.children(old) == {}
+    assert (old.info.status, new.info.status) == ("KILLED", "FINISHED")
+    (child,) = runs.children(new).values()
+    assert child.info.run_id == first.info.run_id
+    assert child.info.status == "FINISHED"
+    assert child.data.tags["scratchformer.continued"] == "1"
+    expected = [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, 9.0)]
+    assert runs.curve(child, "loss") == expected
+
+
+@pytest.mark.parametrize("change", ["parameter", "code", "data", "nothing, but it had finished"])
+def test_other_work_gets_a_run_of_its_own(pipeline: Workspace, change: str) -> None:
+    finished = change.startswith("nothing")
+    pipeline.mirror("train_scratch", *points(1), status="FINISHED" if finished else "KILLED")
+    if change == "parameter":
+        pipeline.params["train_scratch"]["learning_rate"] = 0.5
+    elif change == "code":
+        write(pipeline.path, **{"code.py": "2"})
+    elif change == "data":
+        write(pipeline.path, **{"data/prepared/rows": "2"})
+    pipeline.mirror("train_scratch", *points(1), execution="two")
+    runs = pipeline.runs()
+    found = [run for parent in runs.parents() for run in runs.children(parent).values()]
+    assert len(found) == 2
+
+
+def test_a_parameter_that_the_stage_does_not_read_does_not_part_it_from_its_run(
+    pipeline: Workspace,
+) -> None:
+    pipeline.mirror("train_scratch", *points(1), status="KILLED")
+    pipeline.params["visualize"]["error_examples"] = 3
+    pipeline.mirror("train_scratch", *points(1, 2), execution="two")
+    runs = pipeline.runs()
+    new = next(run for run in runs.parents() if run.info.run_name == "two")
+    assert new.data.params["visualize.error_examples"] == "3"
+    assert runs.curve(runs.children(new)["train_scratch"], "loss") == [(1, 1.0), (2, 2.0)]
+
+
+def test_points_that_were_lost_are_filled_from_the_history(pipeline: Workspace) -> None:
+    pipeline.mirror("train_scratch", *points(1, 3, **{"train.loss": -1.0}))
+    runs = pipeline.runs()
+    (child,) = runs.children(runs.parents()[0]).values()
+    assert runs.curve(child, "train.loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_are_not(
+    workspace: Workspace,
+) -> None:
+    store = Store(workspace.path, "scratchformer")
+    made = {}
+    host = workspace.process().host
+    me = workspace.process(alive=True)
+    for name, process in {
+        "dead": workspace.process(),
+        "alive": me,
+        "number given again": ProcessId(host, me.pid, me.started - 100),
+        "elsewhere": ProcessId("another-host", 1, 1.0),
+    }.items():
+        tags = {"scratchformer.kind": "stage", "scratchformer.host": process.host,
+                "scratchformer.pid": str(process.pid),
+                "scratchformer.started": repr(process.started)}  # fmt: skip
+        made[name] = store.create_run(name, tags)
+    made["of another program"] = store.create_run("of another program", {})
+    workspace.mirror("prepare")
+    status = {name: store.client.get_run(run_id).info.status for name, run_id in made.items()}
+    assert status == {
+        "dead": "KILLED",
+        "alive": "RUNNING",
+        "number given again": "KILLED",
+        "elsewhere": "RUNNING",
+        "of another program": "RUNNING",
+    }
+
+
+def test_an_event_that_fails_is_told_and_the_others_are_kept(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.mirror(
+        "prepare", {"event": "artifact", "path": "absent.txt", "folder": None}, *points(1)
+    )
+    said = capsys.readouterr().err
+    assert said.startswith("warning: MLflow does not show a part of this stage (artifact): ")
+    assert said.count("\n") == 1
+    runs = workspace.runs()
+    (child,) = runs.children(runs.parents()[0]).values()
+    assert child.info.status == "FINISHED"
+    assert runs.curve(child, "loss") == [(1, 1.0)]
+
+
+def test_names_and_numbers_that_mlflow_is_picky_about(workspace: Workspace) -> None:
+    nan, many = float("nan"), {f"group.{n}": n for n in range(2500)}
+    workspace.mirror(
+        "prepare",
+        *points(1, **{"loss (nats)": 2.0, "ünï/code": 1.0}),
+        {"event": "metrics", "step": 2, "at": 1, "values": {"loss": nan, "norm": float("inf")}},
+        {"event": "summary", "values": {"counts": many, "long": "x" * 9000, "yes": True}},
+    )
+    runs = workspace.runs()
+    (child,) = runs.children(runs.parents()[0]).values()
+    assert child.data.metrics["loss _nats_"] == 2.0
+    assert child.data.metrics["counts.group.2499"] == 2499
+    assert child.data.tags["yes"] == "True"
+
+
+def test_stages_before_follows_folders_in_both_directions() -> None:
+    stages = {
+        "a": {"outs": ["data/x"]},
+        "b": {"deps": ["data"], "outs": [{"reports/history/b": {"cache": False}}]},
+        "c": {"deps": ["reports/history"], "outs": ["figures"]},
+        "d": {"deps": ["data/xy"], "outs": ["e"]},
+    }
+    assert set(stages_before("c", stages)) == {"a", "b"}
+    assert stages_before("d", stages) == []
+
+
+def test_a_store_in_a_folder_with_an_awkward_name(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a b#c é"
+    folder.mkdir()
+    for name in ("mlflow.db", "params.yaml"):
+        (tmp_path / name).rename(folder / name)
+    monkeypatch.chdir(folder)
+    awkward = Workspace(folder)
+    awkward.mirror("prepare", {"event": "artifact", "path": "params.yaml", "folder": None})
+    runs = awkward.runs()
+    (child,) = runs.children(runs.parents()[0]).values()
+    assert runs.files(child) == {"params.yaml"}
+    assert (folder / "mlartifacts").is_dir()
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name}
+    with pytest.raises(ParamsError, match="cannot keep a store below"):
+        store_uri(tmp_path / "100%")

@@ -1,0 +1,219 @@
+"""Real processes: kills, signals, and stores that do not work."""
+
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from scratchformer.tracking.execution import (
+    Execution,
+    ProcessId,
+    _is_dvc,
+    current_execution,
+    this_process,
+)
+
+from .conftest import Start, Workspace
+
+READY = "print('ready', flush=True); time.sleep(60)"
+
+
+def wait_for_status(workspace: Workspace, count: int = 1) -> list[str]:
+    """Statuses of all runs once `count` of them exist and none is RUNNING, at most a minute."""
+    deadline = time.monotonic() + 60
+    statuses: list[str] = []
+    while time.monotonic() < deadline:
+        with sqlite3.connect(workspace.path / "mlflow.db", timeout=30) as database:
+            statuses = [row[0] for row in database.execute("select status from runs")]
+        if len(statuses) >= count and "RUNNING" not in statuses:
+            break
+        time.sleep(0.1)
+    return statuses
+
+
+def test_a_killed_stage_is_told_as_killed_at_once_and_then_continued(
+    workspace: Workspace, start: Start
+) -> None:
+    process = start("for s in range(1, 6): run.log_metrics({'loss': s}, s)\n" + READY)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.wait()
+    # Started while the writer of the killed stage is still importing MLflow.
+    again = start("for s in range(3, 9): run.log_metrics({'loss': s * 10}, s)")
+    assert again.communicate(timeout=120) == ("done\n", "")
+    runs = workspace.runs()
+    killed, finished = runs.parents()
+    assert (killed.info.status, finished.info.status) == ("KILLED", "FINISHED")
+    assert runs.children(killed) == {}
+    (child,) = runs.children(finished).values()
+    expected = [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, 5.0), (6, 60.0), (7, 70.0), (8, 80.0)]
+    assert runs.curve(child, "loss") == expected
+    assert child.data.tags["scratchformer.continued"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "status"),
+    [
+        ("raise DataError('bad rows')", 1, "FAILED"),
+        ("raise Interrupted('stopped', signal.SIGTERM)", 1, "KILLED"),
+        ("sys.exit(4)", 4, "FAILED"),
+    ],
+)
+def test_a_stage_that_ends_badly(
+    workspace: Workspace, start: Start, ending: str, code: int, status: str
+) -> None:
+    process = start(f"run.log_metrics({{'loss': 1.0}}, 1)\n{ending}")
+    process.communicate(timeout=120)
+    assert process.returncode == code
+    assert wait_for_status(workspace, 2) == [status, status]
+
+
+def test_ctrl_c_reaches_the_stage_and_not_its_writer(workspace: Workspace, start: Start) -> None:
+    process = start(READY)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    asked = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert time.monotonic() - asked < 10
+    assert wait_for_status(workspace, 2) == ["KILLED", "KILLED"]
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(b"this is no database, but it is long enough to have a header" * 100)
+
+
+def of_another_release(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("update alembic_version set version_num = 'from the future'")
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [damaged, of_another_release, a_folder])
+def test_a_broken_store_is_one_warning(workspace: Workspace, start: Start, spoil: object) -> None:
+    spoil(workspace.path / "mlflow.db")  # type: ignore[operator]
+    process = start("for s in range(100): run.log_metrics({'loss': s}, s)")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, "done\n")
+    assert err.startswith("warning: MLflow does not show this stage: ")
+    assert err.count("\n") == 1
+
+
+def test_a_locked_store_is_one_warning(workspace: Workspace, start: Start) -> None:
+    with sqlite3.connect(workspace.path / "mlflow.db") as database:
+        database.execute("begin exclusive")
+        process = start("pass")
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, "done\n")
+    assert "database is locked" in err and err.count("\n") == 1
+
+
+def test_without_mlflow_there_is_one_warning(
+    workspace: Workspace, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "mlflow.py").write_text("raise ImportError('No module named mlflow')")
+    process = start("run.log_metrics({'loss': 1.0}, 1)", PYTHONPATH=str(tmp_path / "hidden"))
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, "done\n")
+    assert "No module named mlflow" in err and err.count("\n") == 1
+
+
+def test_a_writer_that_dies_does_not_stop_the_stage(workspace: Workspace, start: Start) -> None:
+    process = start(
+        "import psutil\n"
+        "(writer,) = psutil.Process().children()\n"
+        "writer.kill(); writer.wait()\n"
+        "for s in range(20000): run.log_metrics({'loss': s}, s)"
+    )
+    out, _ = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, "done\n")
+
+
+def test_the_environment_cannot_redirect_the_mirror(workspace: Workspace, start: Start) -> None:
+    process = start(
+        "pass",
+        MLFLOW_RUN_ID="0" * 32,
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+        MLFLOW_EXPERIMENT_NAME="other",
+    )
+    assert process.communicate(timeout=120) == ("done\n", "")
+    (parent,) = workspace.runs().parents()
+    assert parent.info.status == "FINISHED"
+
+
+def test_two_stages_that_create_the_store_at_the_same_time(
+    workspace: Workspace, start: Start
+) -> None:
+    (workspace.path / "mlflow.db").unlink()
+    both = [start("run.log_metrics({'loss': 1.0}, 1)") for _ in range(2)]
+    for process in both:
+        assert process.communicate(timeout=240) == ("done\n", "")
+    assert [run.info.status for run in workspace.runs().parents()] == ["FINISHED"] * 2
+
+
+def test_events_cost_the_stage_little(workspace: Workspace, start: Start) -> None:
+    process = start(
+        "spent = time.process_time()\n"
+        "for s in range(2000): run.log_metrics({'loss': s, 'norm': 1.0, 'rate': 0.1}, s)\n"
+        "print((time.process_time() - spent) / 2000 < 5e-4, 'mlflow' in sys.modules)"
+    )
+    assert process.communicate(timeout=120) == ("True False\ndone\n", "")
+    runs = workspace.runs()
+    (child,) = runs.children(runs.parents()[0]).values()
+    assert len(runs.curve(child, "loss")) == 2000
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["/venv/bin/python", "/venv/bin/dvc", "repro"], True),
+        (["dvc", "exp", "run"], True),
+        (["C:\\Scripts\\dvc.exe", "repro"], os.name == "nt"),
+        (["/usr/bin/python3", "-m", "dvc", "exp", "exec-run"], True),
+        (["python", "-m", "scratchformer.stages.prepare"], False),
+        (["vim", "/home/me/dvc.yaml"], False),
+        (["bash", "-c", "cd x && dvc repro"], False),
+        ([], False),
+    ],
+)
+def test_which_command_lines_are_dvc(words: list[str], expected: bool) -> None:
+    assert _is_dvc(words) is expected
+
+
+def test_a_stage_by_hand_is_an_execution_of_its_own() -> None:
+    execution = current_execution()
+    assert execution.process == this_process()
+    assert execution.process.alive()
+    assert execution.experiment_name is None
+
+
+def test_experiments_of_one_process_are_told_apart() -> None:
+    me = this_process()
+    keys = {Execution(me, "dvc", name, None).key for name in (None, "a", "b")}
+    assert len(keys) == 3
+
+
+def test_a_number_that_was_given_again_is_another_process() -> None:
+    me = this_process()
+    assert not ProcessId(me.host, me.pid, me.started - 60).alive()
+
+
+def test_a_zombie_is_dead() -> None:
+    pid = os.fork() if hasattr(os, "fork") else pytest.skip("needs fork")
+    if pid == 0:
+        os._exit(0)
+    import psutil
+
+    started = psutil.Process(pid).create_time()
+    time.sleep(0.2)
+    assert not ProcessId(this_process().host, pid, started).alive()
+    os.waitpid(pid, 0)

@@ -17,7 +17,14 @@ INPUTS = (
     TOKENIZED / "finetune" / "info.json",
     TOKENIZERS / "finetune",
 )
-CODE = ("data/batches.py", "pretrained", "training", "stages/finetune.py")
+CODE = (
+    "data/batches.py",
+    "pretrained",
+    "stages/finetune.py",
+    "training/checkpoint.py",
+    "training/history.py",
+    "training/randomness.py",
+)
 
 
 def finetune(params: Params, run: "StageRun") -> Summary:

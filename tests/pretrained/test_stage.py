@@ -1,0 +1,82 @@
+"""The stage: from the folders of `tokenize` to models/finetuned and curves."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from scratchformer.errors import DataError
+from scratchformer.files import read_json, write_json
+from scratchformer.params import Params, Pretrained, load_params
+from scratchformer.stages.finetune import finetune
+
+ROOT = Path(__file__).parents[2]
+
+
+class Recorder:
+    """Stands for the tracker."""
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[int, Mapping[str, float]]] = []
+        self.summary: Mapping[str, Any] = {}
+        self.inputs: list[str] = []
+
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        self.metrics.append((step, values))
+
+    def log_summary(self, values: Mapping[str, Any]) -> None:
+        self.summary = values
+
+    def log_input(self, name: str, path: Path, context: str) -> None:
+        assert path.is_file()
+        self.inputs.append(context)
+
+
+@pytest.fixture
+def params(
+    tiny_bert: Path, rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Params:
+    """A working folder as `tokenize` leaves it, and parameters that name the tiny BERT."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    tokens, tokenizer = Path("data/tokenized/finetune"), Path("models/tokenizers/finetune")
+    for folder in (tokens, tokenizer):
+        folder.mkdir(parents=True)
+    for split, table in (("train", rows.slice(0, 150)), ("valid", rows.slice(150))):
+        with pa.ipc.new_file(str(tokens / f"{split}.arrow"), table.schema) as writer:
+            writer.write_table(table)
+    write_json(tokens / "info.json", {"task": "classification", "labels": ["x", "y", "z"]})
+    for path in tiny_bert.glob("tokenizer*.json"):
+        shutil.copy(path, tokenizer)
+    params = load_params(ROOT / "params.yaml")
+    settings = params.finetune.model_copy(update={"epochs": 2})
+    run = params.run.model_copy(update={"threads": 1})
+    pretrained = Pretrained(kind="folder", name=str(tiny_bert))
+    return params.model_copy(update={"run": run, "finetune": settings, "pretrained": pretrained})
+
+
+def test_the_outputs_are_in_place_and_the_checkpoint_is_gone(params: Params) -> None:
+    run = Recorder()
+    summary = finetune(params, run)  # type: ignore[arg-type]
+    assert all(path.is_dir() for path in summary.outputs)
+    assert {path.name for path in Path("reports/history/finetune").iterdir()} == {
+        "train.csv", "valid.csv", "speed.csv",
+    }
+    config = read_json(Path("models/finetuned/config.json"))
+    assert config["id2label"] == {"0": "x", "1": "y", "2": "z"}
+    assert not list(Path(".checkpoints").rglob("*.safetensors"))
+    assert run.summary["best_step"] in (5, 10)
+    assert run.inputs == ["training", "validation"]
+    assert {"train.loss", "train.learning_rate", "speed.tokens_per_second", "valid.accuracy"} <= {
+        name for _, values in run.metrics for name in values
+    }
+
+
+def test_without_tokenized_data(params: Params) -> None:
+    shutil.rmtree("data")
+    with pytest.raises(DataError, match="dvc repro tokenize"):
+        finetune(params, Recorder())  # type: ignore[arg-type]
+    assert not Path("models/finetuned").exists()

@@ -78,14 +78,19 @@ def info() -> dict[str, Any]:
 
 @pytest.fixture
 def training(tmp_path: Any) -> Callable[..., Training]:
-    """A training of the copy task in tmp_path; `hooks` go to `Training`."""
+    """A training of the copy task in tmp_path / folder; `hooks` go to `Training`."""
 
-    def make(hooks: dict[str, Any] | None = None, seed: int = 1, **changes: Any) -> Training:
+    def make(
+        hooks: dict[str, Any] | None = None,
+        seed: int = 1,
+        folder: str = "checkpoints",
+        **changes: Any,
+    ) -> Training:
         values = make_settings(**changes)
         train = TokenBatches(make_copy_table(60), values.batch_tokens, seed)
         valid = TokenBatches(make_copy_table(12, seed=9), values.batch_tokens, seed)
         objective = build_objective(values, INFO, valid, seed)
-        checkpoints = Checkpoints(tmp_path / "checkpoints")
+        checkpoints = Checkpoints(tmp_path / folder)
         return Training(objective, train, values, seed, checkpoints, **(hooks or {}))
 
     return make

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score
 
 from scratchformer.data.batches import Batch, TokenBatches
 from scratchformer.training.loss import smoothed_cross_entropy
@@ -31,6 +30,8 @@ class ClassificationObjective:
 
     @torch.inference_mode()
     def validate(self) -> Validation:
+        from sklearn.metrics import f1_score
+
         self.model.eval()
         loss, labels, answers = 0.0, [], []
         for batch in self._valid.in_length_order():

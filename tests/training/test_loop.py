@@ -1,0 +1,222 @@
+"""The loop: exact accumulation, the ways to stop, and that it learns."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from scratchformer.data.batches import TokenBatches
+from scratchformer.errors import Interrupted
+from scratchformer.training.build import build_objective
+from scratchformer.training.checkpoint import Checkpoints
+from scratchformer.training.loop import NotFiniteError, Training
+from scratchformer.training.objective import Validation
+
+
+def gradients_of(training: Training, parts: list[np.ndarray]) -> dict[str, torch.Tensor]:
+    batches = [training.batches.collate(records) for records in parts]
+    tokens = sum(batch.tokens for batch in batches)
+    for batch in batches:
+        training.objective.backward(batch, tokens)
+    return {name: p.grad for name, p in training.parameters.items()}
+
+
+def test_accumulated_gradients_are_those_of_the_joint_batch(training):
+    """Parts of different lengths, so that a mean of means would be wrong."""
+    made = [training(model__dropout=0.0) for _ in range(2)]
+    for one in made:
+        one.model.double()
+    order = np.argsort(made[0].batches.source_lengths, kind="stable")
+    together = gradients_of(made[0], [order])
+    in_parts = gradients_of(made[1], [order[:50], order[50:60], order[60:]])
+    for name, gradient in together.items():
+        torch.testing.assert_close(in_parts[name], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_accumulated_training_is_that_of_larger_batches_in_its_log(training):
+    state = training(accumulate=3, max_steps=4).run()
+    batches = training(accumulate=3).batches
+    assert state.tokens == sum(batches.batch(index).tokens for index in range(12))
+
+
+def test_dropout_of_a_step_is_counted(training):
+    """Whatever was drawn before a step, its dropout is the same."""
+    losses = []
+    for drawn in (0, 1000):
+        one = training()
+        one._start()
+        torch.rand(drawn)
+        one._update()
+        torch.rand(3 * drawn)
+        one._update()
+        losses.append(one.state.window_loss)
+    assert losses[0] == losses[1]
+
+
+def test_weight_decay_is_for_matrices_only(training):
+    one = training(weight_decay=0.5)
+    decayed, left = ({id(p) for p in g["params"]} for g in one.optimizer.param_groups)
+    assert [group["weight_decay"] for group in one.optimizer.param_groups] == [0.5, 0.0]
+    assert decayed == {id(p) for p in one.model.parameters() if p.ndim > 1}
+    assert left == {id(p) for p in one.model.parameters() if p.ndim == 1}
+
+
+def test_histories_samples_and_log_agree(training):
+    logged, sampled = [], []
+    one = training({
+        "on_log": lambda values, step: logged.append((step, dict(values))),
+        "on_samples": lambda step, samples: sampled.append((step, samples)),
+    })
+    state = one.run()
+    train = (one.history.folder / "train.csv").read_text().splitlines()
+    valid = (one.history.folder / "valid.csv").read_text().splitlines()
+    assert train[0] == "step,loss,learning_rate,gradient_norm,tokens"
+    assert valid[0] == "step,loss,perplexity,token_accuracy,exact_match,error_rate"
+    assert [line.split(",")[0] for line in train[1:]] == ["3", "6", "9", "12"]
+    assert [line.split(",")[0] for line in valid[1:]] == ["4", "8", "12"]
+    assert [step for step, values in logged if "valid.loss" in values] == [4, 8, 12]
+    assert [step for step, _ in sampled] == [4, 8, 12]
+    assert len(sampled[0][1]) == 8 and all(sample.references for sample in sampled[0][1])
+    assert train[-1].split(",")[-1] == str(state.tokens)
+    assert state.stop_reason == "max_steps"
+    assert (one.history.folder / "speed.csv").exists()
+
+
+def test_validation_loss_is_the_plain_mean_over_tokens(training):
+    one = training(label_smoothing=0.4)
+    values = one.objective.validate().values
+    logits, target = [], []
+    one.model.eval()
+    with torch.no_grad():
+        for batch in one.objective._valid.in_length_order():
+            ids = torch.from_numpy(batch.target)
+            begin = torch.cat([torch.ones_like(ids[:, :1]), ids[:, :-1]], dim=1)
+            answers = one.model(torch.from_numpy(batch.source), begin)
+            logits.append(answers[ids != 0])
+            target.append(ids[ids != 0])
+    expected = torch.nn.functional.cross_entropy(torch.cat(logits), torch.cat(target)).item()
+    assert values["loss"] == pytest.approx(expected, rel=1e-5)
+    assert values["perplexity"] == pytest.approx(np.exp(expected), rel=1e-5)
+
+
+class Scripted:
+    """An objective whose validation losses are given; otherwise the wrapped one."""
+
+    def __init__(self, wrapped, losses):
+        self.wrapped, self.losses = wrapped, iter(losses)
+
+    def __getattr__(self, name):
+        return getattr(self.wrapped, name)
+
+    def validate(self):
+        values = dict.fromkeys(self.columns, 0.0)
+        return Validation({**values, "loss": next(self.losses)}, [])
+
+
+def test_patience_stops_and_the_best_weights_are_kept(training):
+    one = training(validate_every=1, patience=2, max_steps=12)
+    one.objective = Scripted(one.objective, [3.0, 2.0, 2.5, 2.0])
+    weights_of_step_2 = {}
+
+    def remember(values, step):
+        if "valid.loss" in values and step == 2:
+            weights_of_step_2.update({n: p.detach().clone() for n, p in one.parameters.items()})
+
+    one.on_log = remember
+    state = one.run()
+    assert (state.step, state.best_step, state.stop_reason) == (4, 2, "patience")
+    for name, parameter in one.parameters.items():
+        assert torch.equal(parameter, weights_of_step_2[name])
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_not_finite_stops_before_the_weights_and_names_the_rows(training, where):
+    one = training()
+    one._start()
+    one._update()
+    backward, before = one.objective.backward, {}
+
+    def poisoned(batch, tokens):
+        before.update({name: p.detach().clone() for name, p in one.parameters.items()})
+        loss = backward(batch, tokens)
+        if where == "loss":
+            return float("inf")
+        next(iter(one.parameters.values())).grad[0, 0] = torch.nan
+        return loss
+
+    one.objective.backward = poisoned
+    with pytest.raises(NotFiniteError, match="step 2: loss") as caught:
+        one._update()
+    assert caught.value.exit_code == 4
+    for name, parameter in one.parameters.items():
+        assert torch.equal(parameter, before[name])
+    saved = json.loads((one.checkpoints.folder / "not-finite-step-2.json").read_text())
+    assert saved["rows"] == sorted(set(one.batches.batch(1).rows.tolist()))
+    assert ", ".join(map(str, saved["rows"][:3])) in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_at_the_next_step_with_a_checkpoint_and_nothing_is_lost(training, number):
+    def ask(values, step):
+        if "train.loss" in values and step == 6:
+            os.kill(os.getpid(), number)
+
+    stopped = training({"on_log": ask})
+    handler = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=f"{number.name} after step 6") as caught:
+        stopped.run()
+    assert caught.value.exit_code == 128 + number
+    assert signal.getsignal(number) is handler
+    resumed, alone = training(), training(folder="left-alone")
+    assert resumed.run() == alone.run()
+    for name, parameter in resumed.parameters.items():
+        assert torch.equal(parameter, alone.parameters[name])
+    for curve in ("train", "valid"):
+        assert resumed.history.path(curve).read_bytes() == alone.history.path(curve).read_bytes()
+
+
+def test_the_copy_task_is_learned_from_any_seed(training):
+    """The seed is drawn anew each time: bounds that hold for one curve only would show here."""
+    seed = int.from_bytes(os.urandom(3), "big")
+    one = training(
+        seed=seed, max_steps=400, validate_every=200, batch_tokens=512, warmup_steps=40,
+        learning_rate=0.01, model__d_model=32, model__d_ff=64, model__dropout=0.0,
+        label_smoothing=0.0, decode_samples=12,
+    )  # fmt: skip
+    table = one_thousand_rows()
+    one.batches = TokenBatches(table, 512, seed)
+    state = one.run()
+    assert state.best_values["loss"] < 0.1, f"seed {seed}"
+    assert state.best_values["exact_match"] > 0.7, f"seed {seed}"
+
+
+def one_thousand_rows() -> pa.Table:
+    random = np.random.default_rng(3)
+    rows = [[*random.integers(4, 12, random.integers(1, 7)).tolist(), 2] for _ in range(1000)]
+    column = pa.array(rows, pa.list_(pa.int32()))
+    return pa.table({"row": pa.array(range(1000), pa.int32()), "source": column, "target": column})
+
+
+def test_a_classifier_is_trained_by_the_same_loop(settings, tmp_path):
+    """Which of two letters is more frequent in the text?"""
+    random = np.random.default_rng(0)
+
+    def table(rows: int) -> pa.Table:
+        texts = [random.integers(4, 6, 5).tolist() for _ in range(rows)]
+        return pa.table({
+            "row": pa.array(range(rows), pa.int32()),
+            "source": pa.array([[*text, 2] for text in texts], pa.list_(pa.int32())),
+            "label": pa.array([int(np.mean(text) > 4.5) for text in texts], pa.int32()),
+        })
+
+    values = settings(max_steps=60, validate_every=30, batch_tokens=256, learning_rate=0.01)
+    sizes = {"source_vocab_size": 6, "max_source_length": 6, "num_labels": 2}
+    train, valid = TokenBatches(table(400), 256, 0), TokenBatches(table(100), 256, 0)
+    objective = build_objective(values, {"task": "classification", **sizes}, valid, seed=0)
+    state = Training(objective, train, values, 0, Checkpoints(tmp_path)).run()
+    assert state.best_values["accuracy"] > 0.95
+    assert state.best_values["macro_f1"] > 0.95

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from scratchformer.errors import ScratchformerError
+from scratchformer.errors import DataError, ScratchformerError
 
 app = typer.Typer(
     help="A Transformer from scratch, a fine-tuned one, and an honest comparison.",
@@ -106,7 +106,6 @@ def _sync() -> tuple[int, int, int]:
 @app.command()
 def verify() -> None:
     """Hash everything that dvc.lock names again, in the workspace and in DVC's cache."""
-    from scratchformer.errors import DataError
     from scratchformer.integrity import verify_record
 
     report = verify_record()
@@ -122,12 +121,23 @@ def readme(
     check: Annotated[bool, typer.Option(help="Only say whether it is up to date.")] = False,
 ) -> None:
     """Write the table of results into README.md."""
-    from scratchformer.readme import update_readme
+    from scratchformer.evaluation.results_table import replace_block
+    from scratchformer.files import read_json, write_whole
+    from scratchformer.layout import METRICS
 
-    changed = update_readme(write=not check)
-    if changed and check:
-        raise ScratchformerError("README.md: its results are not those of reports/metrics.json")
-    print("README.md: written" if changed else "README.md: up to date")
+    path = Path("README.md")
+    if not (path.is_file() and METRICS.is_file()):
+        raise DataError(f"{path} and {METRICS} are needed; run from the root, after dvc repro")
+    text = path.read_text(encoding="utf-8")
+    wanted = replace_block(text, read_json(METRICS))
+    if wanted == text:
+        print("README.md: up to date")
+    elif check:
+        raise DataError(f"{path}: its results are not those of {METRICS}; run scratchformer readme")
+    else:
+        with write_whole(path) as temporary:
+            temporary.write_text(wanted, encoding="utf-8")
+        print("README.md: written")
 
 
 @app.command()

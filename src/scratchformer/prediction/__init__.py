@@ -1,0 +1,6 @@
+"""Applying a trained model to new texts: `models` answers, `tables` reads and writes."""
+
+from scratchformer.prediction.models import Answer, Predictor, load_predictor
+from scratchformer.prediction.tables import predict_file
+
+__all__ = ["Answer", "Predictor", "load_predictor", "predict_file"]

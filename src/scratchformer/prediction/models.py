@@ -1,0 +1,177 @@
+"""The trained models of both tracks behind one call: texts in, ranked answers out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from scratchformer.errors import DataError, ParamsError
+from scratchformer.files import read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scratchformer.tokenization import TokenizerPair
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A label or a text, and the model's probability of it.
+
+    For a text this is the product of its tokens' probabilities, so long texts have small ones.
+    """
+
+    text: str
+    probability: float
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+        """The `top_k` best answers to each text, the best first."""
+
+
+def load_predictor(folder: Path) -> Predictor:
+    """Load models/scratch, models/finetuned or another folder of either layout.
+
+    Raises:
+        DataError: the folder holds no model.
+    """
+    config = folder / "config.json"
+    if not config.is_file():
+        raise DataError(f"{folder}: no model here (config.json is missing); `dvc repro` makes it")
+    settings = read_json(config)
+    architecture = settings.get("architecture")
+    if architecture == "Transformer":
+        return _ScratchWriter(folder)
+    if architecture == "EncoderClassifier":
+        return _ScratchClassifier(folder)
+    if any("SequenceClassification" in name for name in settings.get("architectures") or []):
+        return _PretrainedClassifier(folder)
+    if settings.get("is_encoder_decoder"):
+        return _PretrainedWriter(folder)
+    found = architecture or settings.get("architectures")
+    raise DataError(f"{folder}: cannot predict with the architecture {found}")
+
+
+class _ScratchWriter:
+    """Our own encoder-decoder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model, self.tokenizers = _load_scratch(folder)
+
+    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+        from scratchformer.transformer import beam_search, greedy
+
+        if top_k > 1:
+            raise ParamsError("--top-k: a model that writes text from scratch gives one answer")
+        target = self.tokenizers.target
+        assert target is not None
+        length = self.model.config.max_length
+        source = _padded(self.tokenizers, texts, length)
+        written = (
+            greedy(self.model, source, length)
+            if beam == 1
+            else beam_search(self.model, source, beam, length)
+        )
+        answers = zip(written.ids.tolist(), written.scores.exp().tolist(), strict=True)
+        return [[Answer(target.decode(ids), probability)] for ids, probability in answers]
+
+
+class _ScratchClassifier:
+    """Our own encoder with a classification head."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model, self.tokenizers = _load_scratch(folder)
+        labels = folder / "labels.json"
+        count = self.model.config.num_labels
+        self.labels = read_json(labels) if labels.is_file() else [str(i) for i in range(count)]
+
+    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+        import torch
+
+        with torch.inference_mode():
+            source = _padded(self.tokenizers, texts, self.model.config.max_length)
+            return _ranked(self.model(source), self.labels, top_k)
+
+
+class _PretrainedClassifier:
+    """A fine-tuned classifier in the Hugging Face layout."""
+
+    def __init__(self, folder: Path) -> None:
+        from scratchformer.pretrained.loading import load_finetuned, load_tokenizer_folder
+
+        self.model, self.tokenizer = load_finetuned(folder), load_tokenizer_folder(folder)
+        names = self.model.config.id2label
+        self.labels = [names[index] for index in range(len(names))]
+
+    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+        import torch
+
+        inputs = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        with torch.inference_mode():
+            return _ranked(self.model(**inputs).logits, self.labels, top_k)
+
+
+class _PretrainedWriter:
+    """A fine-tuned encoder-decoder in the Hugging Face layout."""
+
+    def __init__(self, folder: Path) -> None:
+        from scratchformer.pretrained.loading import load_finetuned, load_tokenizer_folder
+
+        self.model = load_finetuned(folder, task="seq2seq")
+        self.tokenizer = load_tokenizer_folder(folder)
+
+    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+        import torch
+
+        width = max(beam, top_k)
+        inputs = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        with torch.inference_mode():
+            made = self.model.generate(
+                **inputs, num_beams=width, num_return_sequences=top_k, do_sample=False,
+                return_dict_in_generate=True, output_scores=True,
+            )  # fmt: skip
+            beams = getattr(made, "beam_indices", None)
+            gains = self.model.compute_transition_scores(
+                made.sequences, made.scores, beams, normalize_logits=width == 1
+            )
+        gains = gains.masked_fill(torch.isinf(gains), 0.0)
+        words = self.tokenizer.batch_decode(made.sequences, skip_special_tokens=True)
+        answers = [
+            Answer(text, probability)
+            for text, probability in zip(words, gains.sum(dim=1).exp().tolist(), strict=True)
+        ]
+        return [answers[at : at + top_k] for at in range(0, len(answers), top_k)]
+
+
+def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair]":
+    from scratchformer.tokenization import load_tokenizers
+    from scratchformer.transformer import load_model
+
+    try:
+        return load_model(folder), load_tokenizers(folder)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{folder}: not a model that can be loaded: {error}") from None
+
+
+def _padded(tokenizers: "TokenizerPair", texts: Sequence[str], longest: int) -> "Tensor":
+    """Ids of the texts, int64 [text, length]: long ones cut as in training, short ones padded."""
+    import torch
+
+    from scratchformer.tokenization import EOS_ID, PAD_ID
+
+    encoded = [each.ids for each in tokenizers.source.encode_batch(list(texts))]
+    cut = [ids if len(ids) <= longest else [*ids[: longest - 1], EOS_ID] for ids in encoded]
+    rows = [torch.tensor(ids) for ids in cut]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD_ID)
+
+
+def _ranked(logits: "Tensor", labels: Sequence[str], top_k: int) -> list[list[Answer]]:
+    """The likeliest labels; logits [text, label]."""
+    best = logits.softmax(dim=-1).topk(min(top_k, len(labels)))
+    return [
+        [Answer(labels[index], value) for index, value in zip(row, values, strict=True)]
+        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]

@@ -20,6 +20,7 @@ SAMPLES_SHOWN = 3
 
 def train_scratch(params: Params, run: "StageRun") -> Summary:
     """Train the from-scratch Transformer, or go on where a killed training of the same stopped."""
+    from scratchformer.data.tokenized import load_tokenized_info
     from scratchformer.training.fingerprint import collect_facts
     from scratchformer.training.outputs import results_of, write_outputs
     from scratchformer.training.session import training_session
@@ -32,7 +33,13 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
     with training_session(checkpoint_root("train_scratch"), facts) as checkpoints:
         training = _training(params, checkpoints, run)
         state = training.run()
-        write_outputs(training, TOKENIZERS / "scratch", SCRATCH_MODEL, HISTORY / "scratch")
+        write_outputs(
+            training,
+            TOKENIZERS / "scratch",
+            load_tokenized_info("scratch").get("labels", []),
+            SCRATCH_MODEL,
+            HISTORY / "scratch",
+        )
     results = results_of(training)
     run.log_summary(results)
     return Summary(

@@ -28,12 +28,17 @@ def results_of(training: Training) -> dict[str, Any]:
     }
 
 
-def write_outputs(training: Training, tokenizers: Path, model: Path, history: Path) -> None:
-    """The model with its tokenizers in one folder, the curves in another, each whole or absent."""
+def write_outputs(
+    training: Training, tokenizers: Path, labels: Sequence[str], model: Path, history: Path
+) -> None:
+    """The model with its tokenizers (and, for a classifier, the names of its labels in the order of
+    their ids) in one folder, the curves in another, each whole or absent."""
     with write_whole_folder(model) as folder:
         save_model(training.model, folder)
         shutil.copytree(tokenizers, folder, dirs_exist_ok=True)
         write_json(folder / "training.json", results_of(training))
+        if labels:
+            write_json(folder / "labels.json", labels)
     with write_whole_folder(history) as folder:
         shutil.copytree(training.history.folder, folder, dirs_exist_ok=True)
 

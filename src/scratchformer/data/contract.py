@@ -48,7 +48,8 @@ def check(raw: RawRow, task: Task) -> Row:
         targets = tuple(distinct)
     else:
         targets = (_text(values, answer_field),)
-    identity = _text(values, "id") if "id" in values else f"{raw.file}:{raw.line}"
+    place = f"{raw.file.rpartition('/')[2]}:{raw.line}"
+    identity = _text(values, "id") if "id" in values else place
     group = _text(values, "group") if "group" in values else None
     return Row(identity, text, targets, group)
 

@@ -100,12 +100,12 @@ def _finetune(
 
 def _describe(track: Track, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A line for each column of token ids, by the figures of the training split."""
-    lines = [(track, "")]
+    lines = [(str(track), "")]
     for column, figures in report["splits"]["train"].items():
         side = "target" if column in ("target", "labels") else "source"
         lines.append((
             f"  {column}",
-            f"{report[f'{side}_vocab_size']:,} tokens known, {figures['unknown_rate']:.2%} unknown, "
+            f"{report[f'{side}_vocab_size']:,} tokens, {figures['unknown_rate']:.2%} unknown, "
             f"median length {figures['lengths']['median']}, {figures['truncated_share']:.2%} cut",
         ))
     return lines

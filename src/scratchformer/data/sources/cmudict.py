@@ -52,5 +52,5 @@ def _read(path: Path) -> Iterator[RawRow | BadRow]:
                 continue
             word = _VARIANT.sub("", entry[0])
             phonemes = " ".join(entry[1:]).translate(_STRESS)
-            values = {"source": word, "target": phonemes, "id": word}
+            values = {"source": word, "target": phonemes, "group": word, "id": word}
             yield RawRow(values, path.name, number)

@@ -14,7 +14,7 @@ class _Lines:
     """Hands lines to the CSV parser; remembers where a record began and what was skipped."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._place = path.as_posix()
         self._lines = read_lines(path)
         self.first = 0  # line on which the present record begins; 0 between records
         self.skipped: list[BadRow] = []
@@ -22,7 +22,7 @@ class _Lines:
     def __iter__(self) -> Iterator[str]:
         for number, line in self._lines:
             if line is None:
-                self.skipped.append(BadRow(str(self._path), number, TOO_LONG))
+                self.skipped.append(BadRow(self._place, number, TOO_LONG))
                 continue
             self.first = self.first or number
             yield line + "\n"
@@ -36,10 +36,11 @@ def read(
     Raises:
         DataError: the file cannot be read as text, or lacks a column.
     """
+    place = path.as_posix()
     lines = _Lines(path)
-    records = _records(path, lines, tabs)
+    records = _records(place, lines, tabs)
     names: list[str] | None = None
-    places: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for line, record in records:
         yield from _drain(lines)
         if isinstance(record, BadRow):
@@ -47,25 +48,25 @@ def read(
             continue
         if names is None:
             names = [name.strip() for name in record] if header else [
-                str(place) for place in range(len(record))
+                str(position) for position in range(len(record))
             ]
-            demand_columns(str(path), columns, names)
+            demand_columns(place, columns, names)
             if twice := [name for name in columns.values() if names.count(name) > 1]:
-                raise DataError(f"{path}: the header names the column {twice[0]!r} twice")
-            places = {field: names.index(column) for field, column in columns.items()}
+                raise DataError(f"{place}: the header names the column {twice[0]!r} twice")
+            positions = {field: names.index(column) for field, column in columns.items()}
             if header:
                 continue
         if len(record) != len(names):
             yield BadRow(
-                str(path), line, f"{len(record)} fields where the first line has {len(names)}"
+                place, line, f"{len(record)} fields where the first line has {len(names)}"
             )
             continue
-        yield RawRow({field: record[place] for field, place in places.items()}, str(path), line)
+        yield RawRow({field: record[i] for field, i in positions.items()}, place, line)
     yield from _drain(lines)
 
 
 def _records(
-    path: Path, lines: _Lines, tabs: bool
+    place: str, lines: _Lines, tabs: bool
 ) -> Iterator[tuple[int, list[str] | BadRow]]:
     """Parsed records with the line they begin on; blank lines are passed over."""
     reader = csv.reader(
@@ -80,7 +81,7 @@ def _records(
         except StopIteration:
             return
         except csv.Error as error:
-            yield lines.first, BadRow(str(path), lines.first, f"not readable as CSV: {error}")
+            yield lines.first, BadRow(place, lines.first, f"not readable as CSV: {error}")
             continue
         if record:
             yield lines.first, record

@@ -12,6 +12,8 @@
 import random
 import re
 import sys
+from collections.abc import Iterator
+from itertools import islice
 
 from scratchformer.data.rows import BadRow, Corpus, RawRow
 from scratchformer.errors import ParamsError
@@ -20,7 +22,7 @@ from scratchformer.params import GeneratedSource, Task
 _PROSE = re.compile(r"[A-Z][a-z]*( \(?[A-Za-z0-9'-]+\)?[,;:]?)+[.!?]")
 _MARKUP = re.compile(r"^(\* |\d+\. )|\[\w+\]|\*+|`+|(?<!\w)\"|\"(?!\w)")
 _SENTENCE_WORDS = range(4, 31)
-_SPAN_WORDS = (3, 12)
+_SPAN_WORDS = range(3, 13)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _REVERSE_LENGTHS = (1, 20)
 
@@ -67,27 +69,31 @@ def sentences() -> list[str]:
 
 
 def _identity(count: int, seed: int) -> list[RawRow | BadRow]:
+    """Whole sentences first, in random order; then random spans of them."""
     draw = random.Random(seed)
-    pool = sentences()
-    draw.shuffle(pool)
-    texts = {sentence: place for place, sentence in enumerate(pool[:count])}
-    misses = 0
-    while len(texts) < count:
-        place = draw.randrange(len(pool))
-        words = pool[place].split()
-        length = draw.randint(*_SPAN_WORDS)
-        start = draw.randrange(max(1, len(words) - length + 1))
-        size = len(texts)
-        texts.setdefault(" ".join(words[start : start + length]), place)
-        misses = misses + 1 if len(texts) == size else 0
-        if misses == 1000:
+    whole = sentences()
+    draw.shuffle(whole)
+    texts = {sentence: place for place, sentence in enumerate(whole)}
+    if count > len(texts):
+        spans = {span: place for place, text in enumerate(whole) for span in _spans(text)}
+        further = [(span, place) for span, place in spans.items() if span not in texts]
+        if count > len(texts) + len(further):
             raise ParamsError(
-                f"rows: {count:,} asked for, but about {size:,} different spans are all there is"
+                f"source.rows: {count:,} asked for, but identity has no more than "
+                f"{len(texts) + len(further):,} different rows"
             )
+        texts |= dict(draw.sample(further, count - len(texts)))
     return [
         _row(text, text, number, "identity", group=f"sentence-{place}")
-        for number, (text, place) in enumerate(texts.items(), 1)
+        for number, (text, place) in enumerate(islice(texts.items(), count), 1)
     ]
+
+
+def _spans(sentence: str) -> Iterator[str]:
+    words = sentence.split()
+    for length in _SPAN_WORDS:
+        for start in range(len(words) - length + 1):
+            yield " ".join(words[start : start + length])
 
 
 def _reverse(count: int, seed: int) -> list[RawRow | BadRow]:

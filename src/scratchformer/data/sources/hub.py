@@ -91,7 +91,10 @@ def _load(source: HubSource, split: str) -> Any:
         )
     except datasets.exceptions.DatasetNotFoundError:
         raise DataError(f"{place}: the hub has no such data set; check name and revision") from None
-    except (OSError, HfHubHTTPError) as error:
+    except HfHubHTTPError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{place}: the hub refuses it: {reason}") from error
+    except OSError as error:
         raise DataError(
             f"{place}: not in the local cache and the hub cannot be reached; connect once, or save "
             "the data set as Parquet and read it with kind: files"

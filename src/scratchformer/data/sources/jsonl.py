@@ -15,23 +15,24 @@ def read(path: Path, columns: dict[str, str]) -> Iterator[RawRow | BadRow]:
     Raises:
         DataError: the file cannot be read as text, or its first object lacks a column.
     """
+    place = path.as_posix()
     first = True
     for number, line in read_lines(path):
         if line is None:
-            yield BadRow(str(path), number, TOO_LONG)
+            yield BadRow(place, number, TOO_LONG)
             continue
         if not line.strip():
             continue
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield BadRow(str(path), number, f"not readable as JSON: {error}")
+            yield BadRow(place, number, f"not readable as JSON: {error}")
             continue
         if not isinstance(values, dict):
-            yield BadRow(str(path), number, f"not a JSON object but {type(values).__name__}")
+            yield BadRow(place, number, f"not a JSON object but {type(values).__name__}")
             continue
         if first:
-            demand_columns(str(path), columns, list(values))
+            demand_columns(place, columns, list(values))
             first = False
         found = {field: values.get(column) for field, column in columns.items()}
-        yield RawRow(found, str(path), number)
+        yield RawRow(found, place, number)

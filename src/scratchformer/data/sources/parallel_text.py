@@ -15,6 +15,7 @@ def read(source: Path, target: Path) -> Iterator[RawRow | BadRow]:
     Raises:
         DataError: a file cannot be read as text, or one is longer than the other.
     """
+    place, other = source.as_posix(), target.as_posix()
     for ours, theirs in zip_longest(read_lines(source), read_lines(target)):
         if ours is None or theirs is None:
             short, number = (source, theirs[0]) if ours is None else (target, ours[0])
@@ -24,6 +25,6 @@ def read(source: Path, target: Path) -> Iterator[RawRow | BadRow]:
             )
         number = ours[0]
         if ours[1] is None or theirs[1] is None:
-            yield BadRow(str(source if ours[1] is None else target), number, TOO_LONG)
+            yield BadRow(place if ours[1] is None else other, number, TOO_LONG)
         else:
-            yield RawRow({"source": ours[1], "target": theirs[1]}, str(source), number)
+            yield RawRow({"source": ours[1], "target": theirs[1]}, place, number)

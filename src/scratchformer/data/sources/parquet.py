@@ -29,9 +29,9 @@ def read(path: Path, columns: dict[str, str]) -> Iterator[RawRow | BadRow]:
         raise DataError(f"{path}: no such file; the path is relative to {Path.cwd().name}/")
     try:
         with _seekable(path) as stream, pq.ParquetFile(stream) as file:
-            demand_columns(str(path), columns, file.schema_arrow.names)
+            demand_columns(path.as_posix(), columns, file.schema_arrow.names)
             batches = file.iter_batches(BATCH_ROWS, columns=list(columns.values()))
-            yield from rows_of(batches, columns, str(path))
+            yield from rows_of(batches, columns, path.as_posix())
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: not readable as Parquet: {reason}") from None

@@ -66,6 +66,7 @@ class Workspace:
         self.path = path
         self.params = load_params(path / "params.yaml").model_dump(mode="json")
         self._count = 0
+        self.told: list[str] = []
 
     def process(self, alive: bool = False) -> ProcessId:
         """A process: this one, or one that has never been."""
@@ -97,7 +98,7 @@ class Workspace:
         if status:
             queue.put({"event": "finish", "status": status})
         queue.put(None)
-        writer._mirror(first, queue)
+        writer.mirror(first, queue, lambda what, error: self.told.append(f"{what}: {error}"))
 
     def runs(self) -> Runs:
         return Runs(self.path)

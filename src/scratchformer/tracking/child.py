@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchformer.dvc_record import dvc_hash, flatten, paths_of, select_params
+from scratchformer.dvc_record import dvc_hash, flatten, paths_of
 from scratchformer.tracking.execution import ProcessId
 from scratchformer.tracking.parent import PARENT_ID
 from scratchformer.tracking.store import Store, process_of, process_tags
@@ -90,8 +90,8 @@ def begin(
     store: Store,
     stage: str,
     parent_id: str,
-    definition: dict[str, Any],
-    params: dict[str, Any],
+    work: str,
+    params: Mapping[str, Any],
     process: ProcessId,
 ) -> Child:
     """The run of a stage that starts now; call it with the store's lock held.
@@ -99,24 +99,35 @@ def begin(
     A run of the same stage with the same parameters, inputs and code that was killed or failed is
     continued: it moves below the present parent, and gets no second value for a (metric, step)
     that it has.
+
+    Args:
+        work: `work_key` of what the stage is about to do.
+        params: the flat parameters that it reads.
     """
-    wanted = select_params(definition, params) or dict(flatten(params))
-    key = _work_key(stage, wanted, definition)
     tags = {PARENT_ID: parent_id, **process_tags(process)}
-    for run in store.search("KILLED", "FAILED", tags={"scratchformer.work": key})[:1]:
+    for run in store.search("KILLED", "FAILED", tags={"scratchformer.work": work})[:1]:
         run_id = str(run.info.run_id)
         times = int(run.data.tags.get("scratchformer.continued", "0")) + 1
         store.log_tags(run_id, {**tags, "scratchformer.continued": times})
         store.set_status(run_id, "RUNNING")
         return Child(store, run_id, _points(store, run_id))
-    tags |= {"scratchformer.kind": "stage", "scratchformer.stage": stage, "scratchformer.work": key}
+    tags |= {
+        "scratchformer.kind": "stage",
+        "scratchformer.stage": stage,
+        "scratchformer.work": work,
+    }
     run_id = store.create_run(stage, tags, process.started)
-    store.log_params(run_id, wanted)
+    store.log_params(run_id, params)
     return Child(store, run_id, set())
 
 
-def _work_key(stage: str, params: Mapping[str, Any], definition: dict[str, Any]) -> str:
-    """One word for what a stage is about to do: equal if a checkpoint of the other would fit."""
+def work_key(stage: str, params: Mapping[str, Any], definition: dict[str, Any]) -> str:
+    """One word for what a stage is about to do: equal if a checkpoint of the other would fit.
+
+    Args:
+        params: the flat parameters that it reads.
+        definition: its part of dvc.yaml, whose dependencies are hashed.
+    """
     deps = {str(path): dvc_hash(path) for path in paths_of(definition, "deps") if path.exists()}
     text = json.dumps([stage, dict(sorted(params.items())), deps], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -67,14 +67,18 @@ class _Writer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "scratchformer.tracking.writer"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            # Not ours: who waits for the end of our output must not wait for the writer too.
+            stderr=subprocess.DEVNULL,
             env=quiet_environment() | {"OMP_NUM_THREADS": "1"},
             # Ctrl-C in a terminal reaches the whole group; the writer must live to record it.
             start_new_session=True,
         )
         self._lines: SimpleQueue[str | None] = SimpleQueue()
-        self._feeder = threading.Thread(target=self._feed, daemon=True)
-        self._feeder.start()
+        self._warnings = 0
+        threading.Thread(target=self._feed, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def send(self, event: str, **fields: Any) -> None:
         self._lines.put(json.dumps({"event": event, **fields}, default=_plain) + "\n")
@@ -84,10 +88,14 @@ class _Writer:
         self.send("finish", status=status)
         self._lines.put(None)
         try:
-            self._process.wait(wait)
+            code = self._process.wait(wait)
         except subprocess.TimeoutExpired:
             if status == "FINISHED":
                 warn(f"MLflow has not answered for {wait:.0f} s; its view is written when it does")
+            return
+        self._listener.join()
+        if code and not self._warnings:
+            warn(f"MLflow does not show this stage: its writer ended with code {code}")
 
     def _feed(self) -> None:
         pipe = self._process.stdin
@@ -96,6 +104,12 @@ class _Writer:
             while (line := self._lines.get()) is not None:
                 pipe.write(line.encode())
                 pipe.flush()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._warnings += 1
+            warn(f"{line.decode(errors='replace').rstrip()} (the results are not affected)")
 
 
 @contextmanager

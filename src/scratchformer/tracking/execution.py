@@ -76,7 +76,7 @@ def current_execution() -> Execution:
         owner = next((process for process in ancestors if process.name() not in _SHELLS), None)
     owner = owner or me
     words = _command_line(owner)
-    start = next((at for at, word in enumerate(words) if PurePath(word).stem == "dvc"), 0)
+    start = next((at for at, word in enumerate(words) if _names_dvc(word)), 0)
     program, arguments = PurePath((words or ["?"])[start]).name, words[start + 1 :]
     return Execution(
         process=_identify(owner),
@@ -101,4 +101,8 @@ def _command_line(process: "psutil.Process") -> list[str]:
 
 def _is_dvc(words: list[str]) -> bool:
     """`dvc …`, `python /path/to/dvc …` or `python -m dvc …`."""
-    return any(PurePath(word).stem == "dvc" for word in words[:2]) or words[1:3] == ["-m", "dvc"]
+    return any(map(_names_dvc, words[:2])) or words[1:3] == ["-m", "dvc"]
+
+
+def _names_dvc(word: str) -> bool:
+    return PurePath(word).name in ("dvc", "dvc.exe")

@@ -20,19 +20,20 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 
 _LOCK_PATIENCE = 30.0  # seconds; a lock is held for the few calls that create or close a run
-_WRITER_PATIENCE = 15.0  # seconds
+_WRITER_PATIENCE = 60.0  # seconds
 _PER_BATCH = 100  # parameters or tags that MLflow takes in one call
 _METRICS_PER_BATCH = 1000
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
 
 
-def writer_lock(workspace: Path, stage: str) -> FileLock:
-    """Held by the writer of a stage for as long as it lives.
+def writer_lock(workspace: Path, stage: str, work: str) -> FileLock:
+    """Held by a writer for as long as it lives; `work` is the key of what its stage does.
 
-    A stage that is started right after the same one was killed finds the killed run complete and
+    A stage that is started right after the same work was killed finds the killed run complete and
     closed, because its writer waits here for the earlier one, which has at most seconds to live.
+    The first digit of the key tells other work apart well enough, and the files stay few.
     """
-    return FileLock(workspace / f"{DATABASE}.{stage}.lock", timeout=_WRITER_PATIENCE)
+    return FileLock(workspace / f"{DATABASE}.{stage}-{work[0]}.lock", timeout=_WRITER_PATIENCE)
 
 
 def quiet_environment() -> dict[str, str]:

@@ -55,19 +55,17 @@ def _sync(store: Store, snapshot: Snapshot) -> str:
 
 
 def _find(store: Store, snapshot: Snapshot, stages: dict[str, Any]) -> Any:
-    """The run that shows this result, the most complete one; None if there is none."""
+    """The newest run that shows this result or a part of it; None if there is none."""
     tags = {
         "scratchformer.kind": "pipeline",
         "scratchformer.params": parent.params_digest(locked_params(stages)),
         **parent.experiment_tags(snapshot.name, None),
     }
     outs = {path: md5 for stage in stages.values() for path, md5 in locked_outs(stage).items()}
-    same = [
-        run
-        for run in store.search("FINISHED", tags=tags)
-        if all(run.data.tags.get(f"{parent.OUT}{path}", md5) == md5 for path, md5 in outs.items())
-    ]
-    return max(same, key=lambda run: sum(parent.OUT in tag for tag in run.data.tags), default=None)
+    for run in store.search("FINISHED", tags=tags):
+        if all(run.data.tags.get(f"{parent.OUT}{path}", md5) == md5 for path, md5 in outs.items()):
+            return run
+    return None
 
 
 def _create(store: Store, snapshot: Snapshot, stages: dict[str, Any]) -> str:

@@ -9,41 +9,48 @@ import json
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from filelock import Timeout
 
-from scratchformer.dvc_record import flatten, read_stages
-from scratchformer.terminal import warn
+from scratchformer.dvc_record import flatten, read_stages, select_params
 from scratchformer.tracking import child, parent
 from scratchformer.tracking.curves import HISTORIES, read_curves
 from scratchformer.tracking.execution import Execution, ProcessId
 from scratchformer.tracking.store import Store, writer_lock
+
+Events = SimpleQueue[dict[str, Any] | None]
+Tell = Callable[[str, Exception], None]
 
 _LOOK_EVERY = 1.0  # seconds between two looks at whether the stage still lives
 _FAILURES = 3  # events that may fail before the others are not even tried
 
 
 def main() -> None:
-    """Mirror one stage."""
-    events: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+    """Mirror one stage. Lines on standard output are warnings that the stage shows."""
+    report, sys.stdout = sys.stdout, sys.stderr
+
+    def tell(what: str, error: Exception) -> None:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        with suppress(OSError):  # the stage is gone
+            print(f"MLflow does not show {what}: {reason[:300]}", file=report, flush=True)
+
+    events: Events = SimpleQueue()
     threading.Thread(target=_read, args=(events,), daemon=True).start()
     first = events.get()
     if first is None:
         return
-    lock = writer_lock(Path(first["workspace"]), first["stage"])
     try:
-        with suppress(Timeout):  # the earlier writer serves a stage that still lives
-            lock.acquire()
-        _mirror(first, events)
+        mirror(first, events, tell)
     except Exception as error:  # noqa: BLE001 - the view must never stop the record, whatever broke
-        _tell("this stage", error)
+        tell("this stage", error)
 
 
-def _read(events: "SimpleQueue[dict[str, Any] | None]") -> None:
+def _read(events: Events) -> None:
     for line in sys.stdin:
         if not line.endswith("\n"):
             break  # the stage was killed in the middle of a line
@@ -51,37 +58,49 @@ def _read(events: "SimpleQueue[dict[str, Any] | None]") -> None:
     events.put(None)
 
 
-def _mirror(first: dict[str, Any], events: "SimpleQueue[dict[str, Any] | None]") -> None:
+def mirror(first: dict[str, Any], events: Events, tell: Tell) -> None:
+    """Carry out the events of one stage.
+
+    Args:
+        first: the event "begin".
+        events: those after it; None is the end of the pipe.
+        tell: is called with what is lacking in MLflow, and why.
+    """
     stage: str = first["stage"]
+    workspace = Path(first["workspace"])
     process = ProcessId(**first["process"])
     execution = Execution(ProcessId(**first["execution"].pop("process")), **first["execution"])
     definitions = read_stages()
-    store = Store(Path(first["workspace"]), first["params"]["tracking"]["experiment"])
-    with store.lock:
-        parent.close_dead(store)
-        tags = {
-            "scratchformer.params": parent.params_digest(parent.pipeline_params(definitions)),
-            "mlflow.source.git.commit": _commit(),
-        }
-        parent_id = parent.find_or_create(store, execution, dict(flatten(first["params"])), tags)
-        run = child.begin(
-            store, stage, parent_id, definitions.get(stage, {}), first["params"], process
-        )
-    status = _follow(run, events, process)
-    with store.lock:
-        run.finish(status, process)
-        try:
-            if status == "FINISHED":
-                if stage in HISTORIES:
-                    run.fill(read_curves(HISTORIES[stage]))
-                parent.refresh(store, parent_id, stage, definitions, read_stages(Path("dvc.lock")))
-        finally:
-            parent.settle(store, parent_id)
+    definition = definitions.get(stage, {})
+    params = select_params(definition, first["params"]) or dict(flatten(first["params"]))
+    work = child.work_key(stage, params, definition)
+    with ExitStack() as stack:
+        with suppress(Timeout):  # the earlier writer serves a stage that still lives
+            stack.enter_context(writer_lock(workspace, stage, work))
+        store = Store(workspace, first["params"]["tracking"]["experiment"])
+        with store.lock:
+            parent.close_dead(store)
+            tags = {
+                "scratchformer.params": parent.params_digest(parent.pipeline_params(definitions)),
+                "mlflow.source.git.commit": _commit(),
+            }
+            everything = dict(flatten(first["params"]))
+            parent_id = parent.find_or_create(store, execution, everything, tags)
+            run = child.begin(store, stage, parent_id, work, params, process)
+        status = _follow(run, events, process, tell)
+        with store.lock:
+            run.finish(status, process)
+            try:
+                if status == "FINISHED":
+                    if stage in HISTORIES:
+                        run.fill(read_curves(HISTORIES[stage]))
+                    lock = read_stages(Path("dvc.lock"))
+                    parent.refresh(store, parent_id, stage, definitions, lock)
+            finally:
+                parent.settle(store, parent_id)
 
 
-def _follow(
-    run: child.Child, events: "SimpleQueue[dict[str, Any] | None]", process: ProcessId
-) -> str:
+def _follow(run: child.Child, events: Events, process: ProcessId, tell: Tell) -> str:
     """Carry out events until the stage ends; return the status that its run gets."""
     failures = 0
     while True:
@@ -102,12 +121,7 @@ def _follow(
                 getattr(run, kind)(**event)
             except Exception as error:  # noqa: BLE001 - see main
                 failures += 1
-                _tell(f"a part of this stage ({kind})", error)
-
-
-def _tell(what: str, error: Exception) -> None:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    warn(f"MLflow does not show {what}: {reason[:300]}; the results are not affected")
+                tell(f"a part of this stage ({kind})", error)
 
 
 def _commit() -> str:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from scratchformer.data.batches import TokenBatches
 from scratchformer.params import TrainScratch
@@ -54,11 +53,6 @@ def make_settings(**changes: Any) -> TrainScratch:
         target, name = (model, key[7:]) if key.startswith("model__") else (values, key)
         target[name] = value
     return TrainScratch.model_validate({"model": model, **values})
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

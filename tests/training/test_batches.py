@@ -1,5 +1,7 @@
 """Every row once an epoch, budgets kept, and an order that depends on (seed, epoch) alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -25,7 +27,7 @@ def table_of(sizes: list[tuple[int, int]], chunks: int = 1) -> pa.Table:
         "target": pa.array(ids(1), pa.list_(pa.int32())),
     })
     cuts = np.linspace(0, len(sizes), chunks + 1).astype(int)
-    parts = [table.slice(a, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [table.slice(a, b - a) for a, b in pairwise(cuts)]
     return pa.concat_tables(parts)
 
 
@@ -75,7 +77,7 @@ def test_validation_order_is_fixed_and_complete():
     batches = TokenBatches(table_of([(1 + i % 7, 3) for i in range(50)]), 21, seed=0)
     first, second = ([b.records.tolist() for b in batches.in_length_order()] for _ in range(2))
     assert first == second
-    assert sorted(sum(first, [])) == list(range(50))
+    assert sorted(record for records in first for record in records) == list(range(50))
 
 
 def test_buckets_save_most_of_the_padding():

@@ -61,6 +61,7 @@ def plan(folder, *, share=0.0, inside_write=False):
 WHOLE, WRITES = 0, 1  # the runs whose calls are counted
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_trainings_end_with_the_same_bytes(tmp_path, job):
     draw = random.Random(2017)
     reference = tmp_path / "reference"

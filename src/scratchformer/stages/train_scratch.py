@@ -26,10 +26,10 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
     from scratchformer.training.session import training_session
     from scratchformer.workspace import checkpoint_root
 
-    for split, path in SPLITS.items():
-        run.log_input(split, path, "training" if split == "train" else "validation")
     sections = {"run": params.run, "train_scratch": params.train_scratch}
     facts = collect_facts(sections, INPUTS, CODE)
+    for split, path in SPLITS.items():
+        run.log_input(split, path, "training" if split == "train" else "validation")
     with training_session(checkpoint_root("train_scratch"), facts) as checkpoints:
         training = _training(params, checkpoints, run)
         state = training.run()

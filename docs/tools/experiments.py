@@ -124,10 +124,16 @@ def measure_run(experiment: Experiment, arm: Arm, seed: int, clone: Path) -> dic
 
 
 def make_clone(folder: Path) -> Path:
-    """The last commit, with the preset `lesson` committed on top: what experiments start from."""
+    """The last commit, with the preset `lesson` committed on top: what experiments start from.
+
+    Runs are not mirrored to MLflow here; that changes none of their bytes.
+    """
     clone = folder / "clone"
     _git(ROOT, "clone", "--quiet", str(ROOT), str(clone))
     subprocess.run(["scratchformer", "preset", "lesson"], cwd=clone, check=True)
+    params = clone / "params.yaml"
+    text = params.read_text(encoding="utf-8").replace("enabled: true", "enabled: false")
+    params.write_text(text, encoding="utf-8")
     _git(clone, "config", "user.name", "docs")
     _git(clone, "config", "user.email", "docs@localhost")
     _git(clone, "commit", "--quiet", "--all", "--message", "Apply the preset lesson")
@@ -142,21 +148,22 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def main(numbers: list[str]) -> None:
-    results = load_results()
+    """Seed by seed, so that the data of each is prepared once."""
+    wanted = [chapter for chapter in chapters() if not numbers or f"{chapter.number:02}" in numbers]
+    runs = [
+        (seed, experiment, arm)
+        for experiment in (load_experiment(chapter.experiment) for chapter in wanted)
+        for arm in experiment.arms
+        for seed in experiment.seeds
+    ]
+    clone = None
     with tempfile.TemporaryDirectory() as folder:
-        clone = None
-        for chapter in chapters():
-            if numbers and f"{chapter.number:02}" not in numbers:
-                continue
-            experiment = load_experiment(chapter.experiment)
-            for seed in experiment.seeds:
-                for arm in experiment.arms:
-                    key = run_key(experiment, arm, seed)
-                    if key in results:
-                        continue
-                    clone = clone or make_clone(Path(folder))
-                    results[key] = measure_run(experiment, arm, seed, clone)
-                    save_results(results)
+        for seed, experiment, arm in sorted(runs, key=lambda run: run[0]):
+            key = run_key(experiment, arm, seed)
+            if key not in load_results():  # again, because two of us may be measuring
+                clone = clone or make_clone(Path(folder))
+                row = measure_run(experiment, arm, seed, clone)
+                save_results({**load_results(), key: row})
 
 
 def save_results(results: dict[tuple[str, ...], dict[str, Any]]) -> None:

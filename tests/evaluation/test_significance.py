@@ -37,7 +37,7 @@ def coverage() -> dict[str, float]:
     held = {"by group": 0, "by row": 0}
     trials = 300
     for seed in range(trials):
-        right, groups = clustered(random, groups=100, size=3)
+        right, groups = clustered(random, groups=60, size=8)
         for name, unit in (("by group", groups), ("by row", np.arange(len(right)))):
             drawn = bootstrap({"right": right}, {"x": share}, resampling(unit, seed, 300))["x"]
             held[name] += drawn.low <= 0.7 <= drawn.high
@@ -58,13 +58,13 @@ def test_rows_taken_as_independent_give_intervals_that_are_too_narrow(
 
 def test_the_paired_difference_covers_and_is_narrower_than_an_unpaired_one() -> None:
     random = np.random.default_rng(11)
-    held, widths, unpaired_widths, trials = 0, [], [], 300
+    held, widths, unpaired_widths, trials = 0, [], [], 200
     for seed in range(trials):
         hard = random.random(400)
         before = (hard < 0.5).astype(float)
         after = (hard + random.normal(0, 0.05, 400) < 0.6).astype(float)
         drawn = bootstrap_difference(
-            {"right": after}, {"right": before}, {"x": share}, resampling(range(400), seed, 300)
+            {"right": after}, {"right": before}, {"x": share}, resampling(range(400), seed, 200)
         )["x"]
         held += drawn.low <= 0.1 <= drawn.high
         widths.append(drawn.high - drawn.low)

@@ -17,7 +17,6 @@ Floats = NDArray[np.float64]
 
 _ITERATIONS = 5
 _MOST_EMITTED = 2
-_SECOND_SYMBOL = -2.0  # log-probability of emitting a second symbol, beside that symbol's own
 _UNSEEN = 0.01  # added to every count
 
 
@@ -96,7 +95,7 @@ def _best_path(sources: Ints, targets: Ints, log_probability: Floats) -> Ints:
         scores = np.full((_MOST_EMITTED + 1, pairs, width + 1), -np.inf)
         scores[0] = best + emission[:, none, None]
         scores[1][:, 1:] = best[:, :-1] + symbol
-        scores[2][:, 2:] = best[:, :-2] + symbol[:, :-1] + symbol[:, 1:] + _SECOND_SYMBOL
+        scores[2][:, 2:] = best[:, :-2] + symbol[:, :-1] + symbol[:, 1:]
         choices[i] = scores.argmax(axis=0)
         best = scores.max(axis=0)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-BINS = 15
+BINS = 10
 
 
 @dataclass(frozen=True)

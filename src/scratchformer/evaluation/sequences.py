@@ -198,7 +198,7 @@ def _statistics(test: SequenceTest, output: SequenceOutput) -> dict[str, Statist
     statistics = _error_statistics(test)
     if output.losses:
         statistics["loss"] = lambda sums: sums["nll"] / sums["tokens"]
-        statistics["perplexity"] = lambda sums: np.exp(sums["nll"] / sums["tokens"])
+        statistics["perplexity"] = lambda sums: np.exp((sums["nll"] / sums["tokens"]).clip(max=700))
         statistics["token_accuracy"] = lambda sums: sums["right"] / sums["tokens"]
     return statistics
 

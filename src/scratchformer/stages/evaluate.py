@@ -1,0 +1,66 @@
+"""Stage evaluate: models and the test split → reports/metrics.json, reports/predictions/.
+
+The only place where the test split is scored.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from scratchformer.layout import METRICS, PREDICTIONS, TOKENIZED
+from scratchformer.params import Params
+from scratchformer.terminal import Summary
+
+if TYPE_CHECKING:
+    from scratchformer.tracking import StageRun
+
+
+def evaluate(params: Params, run: "StageRun") -> Summary:
+    """Score every system of both tracks on the same rows, with controls and intervals."""
+    import torch
+
+    from scratchformer.evaluation.results_table import summary_rows
+    from scratchformer.evaluation.track_finetune import evaluate_finetune
+    from scratchformer.evaluation.track_report import rounded
+    from scratchformer.evaluation.track_scratch import evaluate_scratch
+    from scratchformer.files import write_json
+
+    torch.set_num_threads(params.run.threads)
+    for track in ("scratch", "finetune"):
+        run.log_input(f"{track}-test", TOKENIZED / track / "test.arrow", "evaluation")
+    reports = {"scratch": evaluate_scratch(params), "finetune": evaluate_finetune(params)}
+
+    settings = params.evaluate
+    method = {"confidence": settings.confidence, "resamples": settings.bootstrap_resamples}
+    metrics: dict[str, Any] = rounded(
+        {**{track: report.metrics for track, report in reports.items()}, "method": method}
+    )
+    _write_predictions(reports)
+    write_json(METRICS, metrics)
+
+    run.log_summary(metrics)
+    for track, report in reports.items():
+        for name, records in report.tables.items():
+            run.log_table(f"{track}-{name}", records)
+    run.log_artifact(PREDICTIONS)
+    warnings = [warning for report in reports.values() for warning in report.warnings]
+    return Summary("evaluate", summary_rows(metrics), [METRICS, PREDICTIONS], warnings)
+
+
+def _write_predictions(reports: dict[str, Any]) -> None:
+    """One Parquet file a system, one CSV file a table; the folder appears at once."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    from scratchformer.files import write_whole_folder
+
+    with write_whole_folder(PREDICTIONS) as folder:
+        for track, report in reports.items():
+            for system, table in report.predictions.items():
+                pq.write_table(table, folder / f"{track}-{system}.parquet")
+            for name, records in report.tables.items():
+                pd.DataFrame(records).to_csv(folder / f"{track}-{name}.csv", index=False)
+
+
+if __name__ == "__main__":
+    from scratchformer.stages.runner import run_stage
+
+    run_stage(evaluate)

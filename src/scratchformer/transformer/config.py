@@ -22,7 +22,7 @@ class TransformerConfig:
     dropout: float = 0.1  # P_drop of §5.4: after each sub-layer and after the embeddings
     norm: Literal["layer", "rms"] = "layer"
     norm_position: Literal["pre", "post"] = "post"  # the paper: post
-    activation: Literal["relu", "gelu", "swiglu"] = "relu"  # the paper: relu
+    activation: Literal["relu", "gelu", "silu", "swiglu"] = "relu"  # the paper: relu
     positions: Literal["sinusoidal", "sinusoidal_halves", "learned", "rotary"] = "sinusoidal"
     max_length: int = 512  # tokens: the longest sequence that positions are made for
     tie_embeddings: Literal["none", "decoder", "all"] = "all"  # the paper: all (§3.4)

@@ -1,6 +1,6 @@
 """The position-wise feed-forward network: "Attention Is All You Need" §3.3, equation 2.
 
-GELU: Hendrycks and Gimpel 2016 (used by BERT and GPT). SwiGLU: Shazeer 2020, equation 6.
+GELU and SiLU: Hendrycks and Gimpel 2016 (BERT and GPT; Marian). SwiGLU: Shazeer 2020, equation 6.
 """
 
 import torch.nn.functional as F
@@ -32,6 +32,8 @@ class FeedForward(nn.Module):
             x = F.relu(x)
         elif self.activation == "gelu":
             x = F.gelu(x)
+        elif self.activation == "silu":
+            x = F.silu(x)
         else:
             gate, x = x.chunk(2, dim=-1)
             x = F.silu(gate) * x

@@ -101,5 +101,7 @@ def decoder_bias(
         return None
     mask = causal_mask(length, start + length, tokens.device)
     if start == 0:
-        mask = mask & padding_mask(tokens, pad_id)
+        words = padding_mask(tokens, pad_id)
+        words[..., 0] = True  # the start sign, even if it is the padding token (Marian)
+        mask = mask & words
     return as_bias(mask, like.dtype)

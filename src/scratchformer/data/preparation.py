@@ -21,14 +21,13 @@ import pyarrow.parquet as pq
 from scratchformer import params
 from scratchformer.data.contract import BrokenContract, check
 from scratchformer.data.prepared import SCHEMAS, Info, Label
-from scratchformer.data.rows import BadRow, Corpus, RawRow, Row
+from scratchformer.data.rows import BATCH_ROWS, BadRow, Corpus, RawRow, Row
 from scratchformer.data.sources import open_source
 from scratchformer.data.splits import DROPPED, Ledger, Plan, plan_splits
 from scratchformer.data.statistics import describe
 from scratchformer.errors import DataError, ParamsError
 from scratchformer.layout import REJECTED_ROWS, SPLITS, Track
 
-BATCH_ROWS = 10_000
 _SPOOL = pa.schema(
     [("id", pa.string()), ("text", pa.string()), ("answers", pa.list_(pa.string())),
      ("group", pa.string())]

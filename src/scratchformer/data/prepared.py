@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scratchformer.data.rows import BATCH_ROWS
 from scratchformer.errors import DataError
 from scratchformer.files import read_json, write_json
 from scratchformer.layout import PREPARED, SplitName, Track
@@ -66,7 +67,7 @@ def load_split(track: Track, split: SplitName, root: Path = PREPARED) -> pa.Tabl
 
 
 def iterate_split(
-    track: Track, split: SplitName, rows: int = 10_000, root: Path = PREPARED
+    track: Track, split: SplitName, rows: int = BATCH_ROWS, root: Path = PREPARED
 ) -> Iterator[pa.RecordBatch]:
     """The same in batches, so that memory stays flat."""
     with pq.ParquetFile(_existing(root / track / f"{split}.parquet")) as file:

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple, Protocol
 from scratchformer.layout import SplitName
 from scratchformer.params import Task
 
+BATCH_ROWS = 10_000
+"""Rows that are handled together; the most of which the texts are in memory at once."""
+
 
 class RawRow(NamedTuple):
     """What a source read: values by canonical name, not yet checked, and where they stood."""

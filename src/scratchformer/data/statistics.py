@@ -4,7 +4,9 @@ Coverage is the share of the characters and words of a held-out split (every occ
 that also occur in train: what no model of that training set can have seen.
 """
 
+from array import array
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from scratchformer.data.digests import digest
+from scratchformer.data.rows import BATCH_ROWS
 from scratchformer.errors import DataError
 from scratchformer.layout import SPLITS
 from scratchformer.params import Task
@@ -21,7 +26,7 @@ from scratchformer.params import Task
 QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
-def quantiles(lengths: "np.typing.NDArray[Any]") -> dict[str, int]:
+def quantiles(lengths: NDArray[Any]) -> dict[str, int]:
     """Lengths that really occur: the smallest that covers at least the share."""
     if not len(lengths):
         return dict.fromkeys(QUANTILES, 0)
@@ -61,16 +66,16 @@ def describe(folder: Path, task: Task) -> dict[str, Any]:
     """
     splits: dict[str, Any] = {}
     columns: dict[str, dict[str, _Column]] = {}
-    groups: dict[str, set[str]] = {}
+    groups: dict[str, NDArray[np.uint64]] = {}
     for split in SPLITS:
         text, answer = _Column(), _Column()
         labels: Counter[str] = Counter()
         rows = references = 0
-        groups[split] = set()
+        seen = array("Q")
         with pq.ParquetFile(folder / f"{split}.parquet") as file:
-            for batch in file.iter_batches(batch_size=10_000):
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 rows += len(batch)
-                groups[split].update(batch["group"].to_pylist())
+                seen.extend(map(digest, batch["group"].to_pylist()))
                 if task == "seq2seq":
                     text.add(batch["source"])
                     targets = batch["targets"].flatten()
@@ -79,6 +84,7 @@ def describe(folder: Path, task: Task) -> dict[str, Any]:
                 else:
                     text.add(batch["text"])
                     labels.update(batch["label"].to_pylist())
+        groups[split] = np.unique(np.array(seen, dtype=np.uint64))
         columns[split] = {"source": text, "target": answer} if task == "seq2seq" else {"text": text}
         splits[split] = {
             "rows": rows,
@@ -108,8 +114,8 @@ def _seen(held_out: Counter[str], train: Counter[str]) -> float:
     return round(seen / held_out.total(), 6)
 
 
-def _demand_disjoint(groups: dict[str, set[str]]) -> None:
+def _demand_disjoint(groups: Mapping[str, NDArray[np.uint64]]) -> None:
     for first, second in (("train", "valid"), ("train", "test"), ("valid", "test")):
-        shared = groups[first] & groups[second]
-        if shared:
-            raise DataError(f"{len(shared)} groups are in {first} and in {second}: {min(shared)!r}")
+        shared = np.intersect1d(groups[first], groups[second], assume_unique=True)
+        if len(shared):
+            raise DataError(f"{len(shared)} groups are in both {first} and {second}")

@@ -111,6 +111,7 @@ def measure_run(experiment: Experiment, arm: Arm, seed: int, clone: Path) -> dic
     words = command(experiment, arm, seed)
     print(shlex.join(words), flush=True)
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
+    _git(clone, "restore", "params.yaml")  # an experiment leaves its settings behind
     before = os.times()
     subprocess.run(words, cwd=clone, env=environment, check=True, stdout=subprocess.DEVNULL)
     after = os.times()

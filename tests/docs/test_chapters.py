@@ -3,13 +3,16 @@
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from chapters import DOCS, ROOT, SECTIONS, TOPICS, Chapter, chapters
 from experiments import load_experiment
 from refresh import refreshed
 
-from scratchformer.params import load_params
+from scratchformer.params import parse_params, read_yaml
+from scratchformer.presets import merge
 
 CHAPTERS = chapters()
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -76,11 +79,23 @@ def test_the_experiment_is_the_one_that_was_measured(chapter: Chapter) -> None:
     measured = {setting for arm in experiment.arms for setting in arm.settings}
     assert chapter.settings and set(chapter.settings) <= measured
     assert f"{experiment.target}\n```" in chapter.sections["The experiment"]
-    params = load_params(ROOT / "params.yaml")
-    for setting in measured:
-        node: object = params
-        for key in setting.partition("=")[0].split("."):
-            node = getattr(node, key)
+    for arm in experiment.arms:
+        parse_params(with_settings(arm.settings), chapter.experiment)
+
+
+def with_settings(settings: tuple[str, ...]) -> Any:
+    """params.yaml under the preset `lesson`, with `settings` on top, as `dvc exp run -S` reads it."""
+    document = read_yaml(ROOT / "params.yaml")
+    merge(document, read_yaml(ROOT / "presets" / "lesson.yaml"))
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        *folders, name = key.split(".")
+        node = document
+        for folder in folders:
+            node = node[folder]
+        assert name in node, setting
+        node[name] = yaml.safe_load(value)
+    return document
 
 
 def test_pages_hold_what_follows_from_other_files() -> None:

@@ -16,10 +16,10 @@ from scratchformer.training import checkpoint as checkpoint_module
 from scratchformer.training.checkpoint import (
     Checkpoints,
     DamagedError,
-    DiskFullError,
     Snapshot,
     read_checkpoint,
 )
+from scratchformer.training.disk import DiskFullError
 
 FILES = ("best.safetensors", "manifest.json", "model.safetensors", "optimizer.safetensors",
          "state.json")  # fmt: skip
@@ -136,7 +136,8 @@ def test_space_is_checked_beforehand(checkpoints, monkeypatch):
 WRITE_UNTIL_THE_DISK_IS_FULL = """
 import json, resource, sys, torch
 from pathlib import Path
-from scratchformer.training.checkpoint import Checkpoints, DiskFullError, Snapshot, read_checkpoint
+from scratchformer.training.checkpoint import Checkpoints, Snapshot, read_checkpoint
+from scratchformer.training.disk import DiskFullError
 folder, limits = Path(sys.argv[1]), json.loads(sys.argv[2])
 checkpoints = Checkpoints(folder)
 checkpoints.tidy()

@@ -1,7 +1,10 @@
 """Curves: rows of fixed columns, cut back to the byte, damage noticed."""
 
+from pathlib import Path
+
 import pytest
 
+from scratchformer.training.disk import DiskFullError
 from scratchformer.training.history import History
 
 COLUMNS = {"train": ("loss", "tokens"), "valid": ("loss",)}
@@ -48,3 +51,11 @@ def test_damage_before_the_cut_is_named(history, tmp_path):
 def test_other_columns_are_refused(history):
     with pytest.raises(ValueError, match="columns"):
         history.add("train", 2, {"loss": 1.0})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_is_one_clear_line(history):
+    history.path("train").unlink()
+    history.path("train").symlink_to("/dev/full")
+    with pytest.raises(DiskFullError, match=r"train\.csv: no room to write 11 bytes"):
+        history.add("train", 2, {"loss": 0.25, "tokens": 24})

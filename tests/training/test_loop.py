@@ -50,9 +50,9 @@ def test_dropout_of_a_step_is_counted(training):
         one = training()
         one._start()
         torch.rand(drawn)
-        one._update()
+        one.update()
         torch.rand(3 * drawn)
-        one._update()
+        one.update()
         losses.append(one.state.window_loss)
     assert losses[0] == losses[1]
 
@@ -137,7 +137,7 @@ def test_patience_stops_and_the_best_weights_are_kept(training):
 def test_not_finite_stops_before_the_weights_and_names_the_rows(training, where):
     one = training()
     one._start()
-    one._update()
+    one.update()
     backward, before = one.objective.backward, {}
 
     def poisoned(batch, tokens):
@@ -150,7 +150,7 @@ def test_not_finite_stops_before_the_weights_and_names_the_rows(training, where)
 
     one.objective.backward = poisoned
     with pytest.raises(NotFiniteError, match="step 2: loss") as caught:
-        one._update()
+        one.update()
     assert caught.value.exit_code == 4
     for name, parameter in one.parameters.items():
         assert torch.equal(parameter, before[name])

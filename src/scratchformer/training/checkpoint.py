@@ -11,7 +11,6 @@ A checkpoint is written under a temporary name, flushed to the disk and renamed 
 stay; each holds the best weights itself, so the older one is complete if the newer is damaged.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -27,13 +26,9 @@ from torch import Tensor
 from scratchformer.errors import ScratchformerError
 from scratchformer.files import write_whole_folder
 from scratchformer.terminal import say
+from scratchformer.training.disk import DiskFullError, full_disk_told
 
 KEPT = 2
-_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class DiskFullError(ScratchformerError):
-    """A checkpoint has no room; the earlier ones are intact."""
 
 
 class DamagedError(ScratchformerError):
@@ -87,20 +82,12 @@ class Checkpoints:
         facts = {"step": snapshot.step, **snapshot.facts}
         contents["state.json"] = json.dumps(facts, indent=2, allow_nan=False).encode()
         contents["manifest.json"] = _manifest(contents)
-        try:
+        with full_disk_told(path, sum(map(len, contents.values()))):
             with write_whole_folder(path) as temporary:
                 for name, content in contents.items():
                     _write(temporary / name, content)
                 _flush_folder(temporary)
             _flush_folder(self.folder)
-        except OSError as error:
-            if error.errno not in _DISK_IS_FULL:
-                raise
-            size = sum(map(len, contents.values()))
-            raise DiskFullError(
-                f"{path}: no room for a checkpoint of {size:,} bytes; make room on that disk and "
-                "run the stage again: it goes on from the checkpoint before"
-            ) from None
         for old in self._paths()[:-KEPT]:
             shutil.rmtree(old)
         return path

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
+from scratchformer.training.disk import full_disk_told
+
 
 class Extent(TypedDict):
     """The beginning of a file: how many bytes, and their SHA-256."""
@@ -82,7 +84,8 @@ class History:
 
     def _append(self, name: str, row: str) -> None:
         encoded = f"{row}\n".encode()
-        with self.path(name).open("ab") as file:
+        path = self.path(name)
+        with full_disk_told(path, len(encoded)), path.open("ab") as file:
             file.write(encoded)
         self._hashes[name].update(encoded)
         self._bytes[name] += len(encoded)

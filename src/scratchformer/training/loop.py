@@ -114,7 +114,7 @@ class Training:
         ):
             self.clock = self.checkpointed = time.monotonic()
             while not state.stop_reason:
-                self._update()
+                self.update()
                 self._log(bar)
                 if state.step % settings.validate_every == 0 or state.step == settings.max_steps:
                     self._validate()
@@ -132,7 +132,7 @@ class Training:
                 parameter.copy_(self.best[name])
         return state
 
-    def _update(self) -> None:
+    def update(self) -> None:
         """One update: the gradient of `accumulate` batches, clipped, through AdamW."""
         settings, state = self.settings, self.state
         step = state.step + 1
@@ -141,7 +141,7 @@ class Training:
         tokens = sum(batch.tokens for batch in batches)
         loss = 0.0
         for place, batch in enumerate(batches):
-            torch.manual_seed(counted_seed(self.seed, "dropout", step, place))
+            torch.default_generator.manual_seed(counted_seed(self.seed, "dropout", step, place))
             loss += self.objective.backward(batch, tokens)
         norm = torch.nn.utils.clip_grad_norm_(
             self.parameters.values(), settings.clip_norm, foreach=True

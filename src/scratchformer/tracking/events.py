@@ -23,7 +23,7 @@ from scratchformer.tracking.execution import current_execution, this_process
 from scratchformer.tracking.store import quiet_environment
 from scratchformer.workspace import workspace_root
 
-_PATIENCE = 60.0  # seconds a finished stage waits for its writer
+_PATIENCE = 120.0  # seconds a finished stage waits for its writer
 _HURRY = 1.5  # the same for a stage that was told to stop
 
 

@@ -57,7 +57,8 @@ def find_or_create(
         **tags,
     }
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(execution.process.started))
-    name = execution.experiment_name or f"repro {moment}"
+    what = "repro" if execution.command.startswith("dvc") else "by hand"
+    name = execution.experiment_name or f"{what} {moment}"
     run_id = store.create_run(name, tags, execution.process.started)
     store.log_params(run_id, params)
     return run_id

@@ -1,10 +1,5 @@
 """Classification before any training: the label whose description is nearest to the text.
 
-API (used by the stage `evaluate`):
-
-    zero_shot(pretrained, prompts, labels, valid, texts, max_length=…, batch_size=…)
-        -> ZeroShotResult(probabilities, prompt, valid_accuracy, scale)
-
 Text and filled prompts ("This is a case of {label}.", with the label's description in the braces)
 are embedded by the pretrained encoder; the score of a label is the cosine similarity. This is the
 fair "before" of a sentence encoder: it uses what the model knows and no labelled training row.
@@ -21,22 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from scratchformer.params import Pretrained
 from scratchformer.pretrained.inference import embed
-from scratchformer.pretrained.loading import load_encoder, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class ZeroShotResult:
-    """What the untrained model says, and what was chosen on the validation split."""
-
-    probabilities: np.ndarray  # float32 [texts, labels], labels in the given order
-    prompt: str
-    valid_accuracy: dict[str, float]  # of every prompt
-    scale: float  # softmax(scale · cosine)
 
 
 @dataclass(frozen=True)
@@ -44,8 +27,8 @@ class ZeroShot:
     """The chosen prompt, embedded: ready to score texts."""
 
     prompt: str
-    valid_accuracy: dict[str, float]
-    scale: float
+    valid_accuracy: dict[str, float]  # of every prompt
+    scale: float  # softmax(scale · cosine)
     label_vectors: np.ndarray  # float32 [labels, d_model], unit length
 
     @classmethod
@@ -99,30 +82,6 @@ class TextEncoder:
         ids = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
         rows = pa.chunked_array([pa.array(ids, type=pa.list_(pa.int32()))])
         return embed(self.model, rows, self.batch_size)
-
-
-def zero_shot(
-    pretrained: Pretrained,
-    prompts: Sequence[str],
-    labels: Sequence[tuple[str, str]],
-    valid: tuple[Sequence[str], Sequence[int]],
-    texts: Sequence[str],
-    max_length: int = 128,
-    batch_size: int = 128,
-) -> ZeroShotResult:
-    """Choose on `valid` (texts, label ids), then classify `texts`.
-
-    Args:
-        labels: (name, description), in the order of the label ids.
-        max_length: tokens; longer texts are cut.
-        batch_size: texts embedded together.
-    """
-    model, tokenizer = load_encoder(pretrained), load_tokenizer(pretrained)
-    encode = TextEncoder(model, tokenizer, max_length, batch_size)
-    chosen = ZeroShot.choose(encode, prompts, labels, *valid)
-    return ZeroShotResult(
-        chosen.probabilities(encode(texts)), chosen.prompt, chosen.valid_accuracy, chosen.scale
-    )
 
 
 def _likeliest_scale(cosine: np.ndarray, gold: np.ndarray) -> float:

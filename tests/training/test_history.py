@@ -57,5 +57,5 @@ def test_other_columns_are_refused(history):
 def test_a_full_disk_is_one_clear_line(history):
     history.path("train").unlink()
     history.path("train").symlink_to("/dev/full")
-    with pytest.raises(DiskFullError, match=r"train\.csv: no room to write 11 bytes"):
+    with pytest.raises(DiskFullError, match=r"train\.csv: no room to write 10 bytes"):
         history.add("train", 2, {"loss": 0.25, "tokens": 24})

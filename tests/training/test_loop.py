@@ -17,24 +17,31 @@ from scratchformer.training.loop import NotFiniteError, Training
 from scratchformer.training.objective import Validation
 
 
-def gradients_of(training: Training, parts: list[np.ndarray]) -> dict[str, torch.Tensor]:
-    batches = [training.batches.collate(records) for records in parts]
-    tokens = sum(batch.tokens for batch in batches)
-    for batch in batches:
-        training.objective.backward(batch, tokens)
-    return {name: p.grad for name, p in training.parameters.items()}
+class Fixed:
+    """Batches that are given."""
+
+    def __init__(self, batches):
+        self.batch = batches.__getitem__
 
 
-def test_accumulated_gradients_are_those_of_the_joint_batch(training):
+def test_an_accumulated_update_is_that_of_the_joint_batch(training):
     """Parts of different lengths, so that a mean of means would be wrong."""
-    made = [training(model__dropout=0.0) for _ in range(2)]
-    for one in made:
+    order = np.argsort(training().batches.source_lengths, kind="stable")
+    made = []
+    for parts in ([order], [order[:50], order[50:60], order[60:]]):
+        one = training(model__dropout=0.0, accumulate=len(parts))
         one.model.double()
-    order = np.argsort(made[0].batches.source_lengths, kind="stable")
-    together = gradients_of(made[0], [order])
-    in_parts = gradients_of(made[1], [order[:50], order[50:60], order[60:]])
-    for name, gradient in together.items():
-        torch.testing.assert_close(in_parts[name], gradient, rtol=1e-9, atol=1e-12)
+        one.batches = Fixed([one.batches.collate(records) for records in parts])
+        one.update()
+        made.append(one)
+    joint, in_parts = made
+    assert in_parts.state.window_loss == pytest.approx(joint.state.window_loss, rel=1e-12)
+    assert in_parts.state.window_norm == pytest.approx(joint.state.window_norm, rel=1e-9)
+    for name, parameter in joint.parameters.items():
+        # After one update, AdamW's first moment is the clipped gradient times 1 - beta1.
+        expected = joint.optimizer.state[parameter]["exp_avg"]
+        moment = in_parts.optimizer.state[in_parts.parameters[name]]["exp_avg"]
+        torch.testing.assert_close(moment, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_accumulated_training_is_that_of_larger_batches_in_its_log(training):
@@ -131,6 +138,25 @@ def test_patience_stops_and_the_best_weights_are_kept(training):
     assert (state.step, state.best_step, state.stop_reason) == (4, 2, "patience")
     for name, parameter in one.parameters.items():
         assert torch.equal(parameter, weights_of_step_2[name])
+
+
+def test_the_best_weights_survive_an_interruption_after_them(training):
+    losses = [3.0, 2.0, 2.5, 2.4]
+
+    def begin(losses, folder="checkpoints", **hooks):
+        one = training(hooks, folder=folder, validate_every=1, patience=9, max_steps=4)
+        one.objective = Scripted(one.objective, losses)
+        return one
+
+    left_alone = begin(losses, folder="left-alone")
+    left_alone.run()
+    stopped = begin(losses, on_samples=lambda step, _: step == 3 and os.kill(os.getpid(), 15))
+    with pytest.raises(Interrupted):
+        stopped.run()
+    resumed = begin(losses[3:])
+    assert resumed.run().best_step == 2
+    for name, parameter in resumed.parameters.items():
+        assert torch.equal(parameter, left_alone.parameters[name])
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])

@@ -84,7 +84,7 @@ def test_the_experiment_is_the_one_that_was_measured(chapter: Chapter) -> None:
 
 
 def with_settings(settings: tuple[str, ...]) -> Any:
-    """params.yaml under the preset `lesson`, with `settings` on top, as `dvc exp run -S` reads it."""
+    """params.yaml with the preset `lesson`, and on top what `-S` sets."""
     document = read_yaml(ROOT / "params.yaml")
     merge(document, read_yaml(ROOT / "presets" / "lesson.yaml"))
     for setting in settings:

@@ -150,7 +150,7 @@ def test_one_parent_and_a_child_for_each_stage(reproduced: Repository) -> None:
     children = runs.children(parent)
     assert set(children) == {"prepare", "train_scratch", "evaluate", "visualize"}
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
-    assert parent.data.tags["scratchformer.command"] == "dvc repro"
+    assert parent.data.tags["mlflow.source.name"] == "dvc repro"
     assert parent.data.metrics == {
         "data.rows": 7.0,
         "training.scratch.best_step": 5.0,

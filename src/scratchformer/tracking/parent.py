@@ -33,6 +33,11 @@ SHOWN: dict[str, tuple[Path, ...]] = {
     "evaluate": (layout.METRICS,),
     "visualize": (layout.FIGURES, layout.HTML_REPORT),
 }
+_NOTE = (
+    "One execution of the pipeline; the stages that it ran are its child runs. A tag "
+    "`scratchformer.results.STAGE` says whether a result was made here (`ran`) or was up to date "
+    "(`reused`); `dvc.out.PATH` is the hash of an output as dvc.lock has it."
+)
 PARENT_ID = "mlflow.parentRunId"
 RESULTS = "scratchformer.results."  # tag: does the parent have the results of a stage, and how
 OUT = "dvc.out."  # tag: the hash of an output in DVC's words
@@ -51,7 +56,9 @@ def find_or_create(
     tags = {
         "scratchformer.kind": "pipeline",
         "scratchformer.execution": key,
-        "scratchformer.command": execution.command,
+        "mlflow.source.name": execution.command,
+        "mlflow.source.type": "PROJECT",
+        "mlflow.note.content": _NOTE,
         **process_tags(execution.process),
         **experiment_tags(execution.experiment_name, execution.baseline),
         **tags,

@@ -82,7 +82,10 @@ class Store:
                 found.experiment_id
                 if found
                 else self.client.create_experiment(
-                    experiment, artifact_location=(workspace / ARTIFACTS).as_uri()
+                    experiment,
+                    artifact_location=(workspace / ARTIFACTS).as_uri(),
+                    # Opens the pages on training, not those on language-model applications.
+                    tags={"mlflow.experimentKind": "custom_model_development"},
                 )
             )
 

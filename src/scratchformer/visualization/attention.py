@@ -124,7 +124,7 @@ def _image_page(
     figure = Figure(figsize=page)
     axes = figure.add_axes((_LEFT / page[0], _BOTTOM / page[1], width / page[0], height / page[1]))
     image = axes.imshow(
-        tiles, cmap=ORDERED, vmin=0, vmax=highest, aspect="auto", interpolation="nearest"
+        tiles, cmap=ORDERED, vmin=0, vmax=highest, aspect="auto", interpolation="none"
     )
     axes.grid(False)
     axes.annotate(

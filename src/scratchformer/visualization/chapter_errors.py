@@ -104,7 +104,11 @@ def _effects(track: Track, kind: str, names: Names) -> Iterator[Item]:
         "Share of right rows before and after for each kind of row, and the paired difference "
         "with its interval; bold where the interval leaves out zero. With many kinds, one in "
         "twenty would do so by chance.",
-        effect_lines(effect, f"Share of right rows by {kind}", "share of right rows"),
+        effect_lines(
+            effect,
+            f"Share of right rows by {kind}, {effect['rows'].sum():,} test rows",
+            "share of right rows",
+        ),
     )
 
 
@@ -225,12 +229,13 @@ def _changed(
     improved = most_changed(changes, "fixed", count)
     regressed = most_changed(changes, "broken", count)
     if len(improved) + len(regressed):
+        heading = f"{first} → {second}, {len(changes):,} test rows"
         yield Picture(
             f"{track}-changes",
             "Most improved and most regressed rows",
             f"Each arrow is one test row, from {first} to {second}, with its true answer in "
             "brackets. Above: wrong before and right after; below: the other way round.",
-            change_arrows(improved, regressed, f"{first} → {second}", measure, sides),
+            change_arrows(improved, regressed, heading, measure, sides),
         )
     for title, rows in (("Most improved rows", improved), ("Most regressed rows", regressed)):
         if rows.empty:

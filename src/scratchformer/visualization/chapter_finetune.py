@@ -1,6 +1,6 @@
 """Chapter: inside the pretrained encoder, before and after fine-tuning."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from scratchformer.visualization.flow import token_flow
 from scratchformer.visualization.inputs import Names, UnavailableError, load_predictions
 from scratchformer.visualization.inspection import (
     MAX_TOKENS,
+    Attention,
     attention_rollout,
     choose_examples,
     encoder_attention,
@@ -111,13 +112,27 @@ def _attention(encoders: Encoders, count: int) -> Iterator[Item]:
                     each.query_name, each.key_name, highest,
                 ),
             )  # fmt: skip
-        tokens = maps["after"].key_tokens
-        flows = {side: attention_rollout(each.maps)[0] for side, each in maps.items()}
-        yield Picture(
-            f"finetune-rollout-{number}",
-            f"Attention rollout: {text}",
-            f"Attention traced through all layers to the first token, {tokens[0]}: from which "
-            "tokens its final state is mixed (Abnar and Zuidema 2020). It knows nothing of values "
-            "and feed-forward layers, and its shares are flatter than the maps.",
-            token_flow(flows, tokens, f"Where the final state of {tokens[0]} comes from: {text}"),
-        )
+        yield _rollout(maps, encoders.tokenizer.all_special_tokens, number, text)
+
+
+def _rollout(
+    maps: Mapping[str, Attention], special: Sequence[str], number: int, text: str
+) -> Picture:
+    """How much of the first token's final state comes from each word of the text."""
+    tokens = maps["after"].key_tokens
+    words = [place for place, token in enumerate(tokens) if token not in special]
+    shares = {side: attention_rollout(each.maps)[0] for side, each in maps.items()}
+    rest = ", ".join(f"{1 - share[words].sum():.0%} {side}" for side, share in shares.items())
+    return Picture(
+        f"finetune-rollout-{number}",
+        f"Attention rollout: {text}",
+        f"Attention traced through all layers to the first token, {tokens[0]}, whose final state "
+        "the classifier reads: from which tokens it is mixed (Abnar and Zuidema 2020). Rollout "
+        "knows nothing of values and feed-forward layers; compare tokens, not percentages.",
+        token_flow(
+            {side: share[words] for side, share in shares.items()},
+            [tokens[place] for place in words],
+            f"Where the final state of {tokens[0]} comes from: {text}\n"
+            f"(not drawn: special tokens, {rest})",
+        ),
+    )

@@ -51,7 +51,7 @@ def _items(metrics: Mapping[str, Any]) -> Iterator[Item]:
             score_bars(drawn, f"{title}\n{how}", BETTER),
         )
         yield _table(scores, f"{title}: all numbers", ". ".join([how, *signatures(node)]) + ".")
-        differences = difference_rows(track, node)
+        differences = difference_rows(node)
         if differences:
             name = "from-scratch" if track == "scratch" else "fine-tuned"
             yield Table(

@@ -1,5 +1,6 @@
 """Which classes are taken for which."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,9 @@ def confusion_matrix(
     """
     from sklearn.metrics import confusion_matrix as count
 
-    counts = count(list(truth), list(predicted), labels=list(names))
+    with warnings.catch_warnings():  # it advises to name the labels, also where they are named
+        warnings.filterwarnings("ignore", "A single label was found", UserWarning)
+        counts = count(list(truth), list(predicted), labels=list(names))
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     short = [printable(name).split(" · ")[0] for name in names]
@@ -33,7 +36,7 @@ def confusion_matrix(
     figure = Figure(figsize=(side + 3.6, side + 1.0))
     width, height = figure.get_size_inches()
     axes = figure.add_axes((3.0 / width, 0.6 / height, side / width, side / height), title=title)
-    image = axes.imshow(shares, cmap=ORDERED, vmin=0, vmax=1, interpolation="nearest")
+    image = axes.imshow(shares, cmap=ORDERED, vmin=0, vmax=1, interpolation="none")
     axes.grid(False)
     axes.set_xlabel("predicted class")
     step = every(len(names), side)

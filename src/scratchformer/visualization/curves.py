@@ -31,7 +31,8 @@ def loss_curve(train: pd.DataFrame, valid: pd.DataFrame, title: str, unit: str) 
     figure = Figure(figsize=_WIDE)
     axes = figure.add_subplot(title=title, xlabel="updates", ylabel=f"loss, {unit}")
     if _has(train, "loss"):
-        axes.plot(train["step"], train["loss"], color=TRAIN, label="training objective")
+        label = "training objective"
+        axes.plot(train["step"], train["loss"], color=TRAIN, marker=_dot(train), label=label)
     if _has(valid, "loss"):
         best = valid.iloc[int(valid["loss"].argmin())]
         label = f"validation, lowest {best['loss']:.3g} at update {best['step']:,.0f}"

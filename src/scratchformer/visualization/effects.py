@@ -34,7 +34,7 @@ def effect_lines(
     effect = effect.head(MOST_KINDS)
     places = np.arange(len(effect))
     height = max(0.4, len(effect) * line_pitch() * 1.5)
-    page = (PAGE_WIDTH, height + 1.2)
+    page = (PAGE_WIDTH, height + 1.1)
     figure = Figure(figsize=page)
     width = page[0] - _LABELS - _NUMBERS
     axes = figure.add_axes((_LABELS / page[0], 0.6 / page[1], width / page[0], height / page[1]))

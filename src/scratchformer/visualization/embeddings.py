@@ -71,6 +71,7 @@ def sentence_map(
         axes = figure.add_subplot(1, len(panels), index)
         axes.set_title(caption, fontsize=NORMAL)
         axes.grid(False)
+        axes.spines[:].set(visible=True, color="#d0d0d0")
         axes.set_xticks([])
         axes.set_yticks([])
         for name in present:

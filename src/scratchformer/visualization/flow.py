@@ -20,7 +20,7 @@ def token_flow(
     places = np.arange(len(tokens))
     height = 0.8 / len(shares)
     figure = Figure(figsize=(PAGE_WIDTH * 0.6, max(1.2, len(tokens) * line_pitch() * 1.6)))
-    axes = figure.add_subplot(title=textwrap.fill(title, 90), xlabel="share")
+    axes = figure.add_subplot(title=_wrapped(title), xlabel="share")
     axes.grid(False, axis="y")
     colors = (BEFORE, AFTER)
     for index, (name, values) in enumerate(shares.items()):
@@ -31,3 +31,7 @@ def token_flow(
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
+
+
+def _wrapped(title: str) -> str:
+    return "\n".join(textwrap.fill(line, 90) for line in title.splitlines())

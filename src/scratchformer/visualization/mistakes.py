@@ -60,8 +60,9 @@ def rates_by_length(predictions: pd.DataFrame, most: int = 12) -> pd.DataFrame:
 
     Lengths are joined into at most `most` groups of about equally many rows.
     """
-    lengths = predictions["reference_length"]
-    groups = pd.qcut(lengths.rank(method="dense"), min(most, lengths.nunique()), duplicates="drop")
+    groups = predictions["reference_length"]
+    if groups.nunique() > most:
+        groups = pd.qcut(groups, most, duplicates="drop")
     rows = []
     for _, part in predictions.groupby(groups, observed=True):
         low, high = part["reference_length"].min(), part["reference_length"].max()

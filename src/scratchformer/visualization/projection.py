@@ -13,13 +13,13 @@ def principal_components(vectors: Vectors) -> tuple[Vectors, tuple[float, float]
     """
     from sklearn.decomposition import PCA
 
-    if len(vectors) < 2:
+    if len(vectors) < 2 or not np.ptp(vectors, axis=0).any():
         return np.zeros((len(vectors), 2), dtype=np.float32), (0.0, 0.0)
     # Full decomposition: the randomised one of large inputs would differ from run to run.
     pca = PCA(n_components=min(2, *vectors.shape), svd_solver="full")
     points = pca.fit_transform(vectors.astype(np.float64))
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
-    shares = [*np.nan_to_num(pca.explained_variance_ratio_), 0.0]
+    shares = [*pca.explained_variance_ratio_, 0.0]
     return points.astype(np.float32), (float(shares[0]), float(shares[1]))
 
 

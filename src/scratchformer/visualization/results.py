@@ -27,26 +27,35 @@ BETTER = dict(METRICS.values())
 WITHOUT_BARS = {"token accuracy", "loss (nats)", "perplexity", "calibration error"}
 
 _NAMES = {
+    "copy": "copy of the source",
+    "nearest": "answer of the most similar training row",
+    "letter_context": "letters by their context (IGTree)",
     "majority": "majority class",
     "tfidf": "TF-IDF + logistic regression",
-    "probe": "linear probe on frozen features",
-    "scratch": "from scratch",
-    "copy": "copy of the source",
-    "letter_context": "letters by context",
-    "nearest": "answer of the nearest training row",
+    "before": "pretrained, before (zero-shot)",
+    "probe": "pretrained, frozen + linear probe",
+    "scratch": "Transformer from scratch",
+    "after": "pretrained, after fine-tuning",
 }
+_WITH_TRANSFORMER = ("probe", "scratch")  # of the baselines; listed after the simple controls
 
 
 def scores_of_track(track: Track, node: Mapping[str, Any]) -> list[Score]:
-    """All scores under `scratch` or `finetune`: controls first, then before, then after."""
-    scores: list[Score] = []
-    for key, values in node.get("baselines", {}).items():
-        scores += _scores(system_name(key), "control", values)
-    if track == "scratch":
-        return scores + list(_scores("from scratch", "after", node))
-    for key, system in (("before", "pretrained, before"), ("after", "fine-tuned, after")):
-        scores += _scores(system, key, node.get(key, {}))
-    return scores
+    """All scores under `scratch` or `finetune`, from the weakest claim to the model."""
+    baselines = node.get("baselines", {})
+    simple = {key: values for key, values in baselines.items() if key not in _WITH_TRANSFORMER}
+    others = {key: values for key, values in baselines.items() if key in _WITH_TRANSFORMER}
+    systems = {**simple, "scratch": node}
+    if track == "finetune":
+        before, after = ({key: node[key]} if key in node else {} for key in ("before", "after"))
+        systems = {**simple, **before, **others, **after}
+    own = "scratch" if track == "scratch" else "after"
+    roles = {"before": "before", own: "after"}
+    return [
+        score
+        for key, values in systems.items()
+        for score in _scores(system_name(key), roles.get(key, "control"), values)
+    ]
 
 
 def system_name(key: str) -> str:
@@ -64,12 +73,12 @@ def _scores(system: str, role: str, values: Mapping[str, Any]) -> Iterator[Score
             )
 
 
-def difference_rows(track: Track, node: Mapping[str, Any]) -> list[list[str]]:
-    """Paired differences of the track's model to what it is compared with, as table rows:
-    compared with, metric, difference, interval, McNemar's p-value, permutation p-value."""
+def difference_rows(node: Mapping[str, Any]) -> list[list[str]]:
+    """Paired differences of a track's model to every other system, as table rows: compared with,
+    metric, difference, interval, McNemar's p-value, permutation p-value."""
     rows: list[list[str]] = []
     if "delta" in node:
-        rows += _differences("pretrained, before", node)
+        rows += _differences(system_name("before"), node)
     for key, against in node.get("against", {}).items():
         # Sequences have no tests of right and wrong labels: their differences stand alone.
         whole = against if "delta" in against else {"delta": against}

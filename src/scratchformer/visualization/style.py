@@ -97,10 +97,14 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     contents, so that no label can be cut off.
     """
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
-    common: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.12, "dpi": 150}
+    # The layout is found once and drawn twice; "tight" would find it again for each file.
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    box = figure.get_tightbbox().padded(0.12)
+    figure.savefig(png, format="png", dpi=150, metadata={"Software": None}, bbox_inches=box)
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(png, format="png", metadata={"Software": None}, **common)
-    figure.savefig(svg, format="svg", metadata=nothing, **common)
+    figure.savefig(svg, format="svg", dpi=150, metadata=nothing, bbox_inches=box)
     return png, svg
 
 

@@ -1,0 +1,285 @@
+"""A workspace as the earlier stages leave it: tiny models, and numbers made by hand."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from scratchformer.files import write_json
+from scratchformer.params import Params, Task, load_params
+
+ROOT = Path(__file__).parents[2]
+WORDS = ["cat", "act", "tac", "cataract", "attic", "tact", "at", "tic"]
+PHONES = {"c": "K", "a": "AE", "t": "T", "r": "R", "i": "IH"}
+CLASSES = {"01": "Infections", "02": "Neoplasms", "03": "Blood <b>bold</b>"}
+TEXTS = ["fever of the liver", "growth in the liver", "weak blood", "fever", "blood growth"]
+MARKUP = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder of 2 layers and 2 heads with a word tokenizer, in the Hugging Face layout."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("pretrained") / "bert"
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(" ".join(TEXTS).split())]
+    vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=64).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=64,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def make_workspace(
+    tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Task], Params]:
+    """Build what the stage reads in a new current folder; gives the parameters to run it with."""
+
+    def make(task: Task) -> Params:
+        monkeypatch.chdir(tmp_path)
+        write_scratch(task)
+        write_finetuned(tiny_bert)
+        write_histories()
+        write_json(Path("reports/metrics.json"), metrics_of(task))
+        params = load_params(ROOT / "params.yaml")
+        visible = params.visualize.model_copy(
+            update={"attention_examples": 1, "error_examples": 2, "projection_points": 20}
+        )
+        pretrained = params.pretrained.model_copy(
+            update={"kind": "folder", "name": str(tiny_bert)}
+        )
+        return params.model_copy(update={"visualize": visible, "pretrained": pretrained})
+
+    return make
+
+
+def write_scratch(task: Task) -> None:
+    """models/scratch, its description and its predictions."""
+    import torch
+
+    from scratchformer.params import Tokenizer
+    from scratchformer.tokenization import train_tokenizer
+    from scratchformer.transformer import (
+        EncoderClassifier,
+        Transformer,
+        TransformerConfig,
+        save_model,
+    )
+
+    folder = Path("models/scratch")
+    folder.mkdir(parents=True)
+    texts = WORDS if task == "seq2seq" else [*TEXTS, MARKUP]
+    characters = Tokenizer(algorithm="character", vocab_size=60, lowercase=False)
+    source = train_tokenizer(texts, characters)
+    source.save(str(folder / "source.json"))
+    sizes: dict[str, Any] = {
+        "source_vocab_size": source.get_vocab_size(), "d_model": 16, "num_heads": 2, "d_ff": 16,
+        "num_encoder_layers": 2, "num_decoder_layers": 2, "tie_embeddings": "none",
+    }  # fmt: skip
+    torch.manual_seed(0)
+    if task == "seq2seq":
+        answers = [" ".join(PHONES[letter] for letter in word) for word in WORDS]
+        words = Tokenizer(algorithm="word", vocab_size=60, lowercase=False)
+        target = train_tokenizer(answers, words)
+        target.save(str(folder / "target.json"))
+        config = TransformerConfig(target_vocab_size=target.get_vocab_size(), **sizes)
+        save_model(Transformer(config), folder)
+        write_info("scratch", task, {})
+        write_predictions("scratch-model", sequence_predictions(answers, seed=1))
+        write_predictions("scratch-letter_context", sequence_predictions(answers, seed=2))
+    else:
+        save_model(EncoderClassifier(TransformerConfig(num_labels=3, **sizes)), folder)
+        write_info("scratch", task, CLASSES)
+        write_predictions("scratch-model", class_predictions(seed=1))
+        calibration_table("model").to_csv("reports/predictions/scratch-calibration.csv")
+
+
+def write_finetuned(tiny_bert: Path) -> None:
+    import shutil
+
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(1)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=len(CLASSES))
+    shutil.copytree(tiny_bert, "models/finetuned")
+    model.save_pretrained("models/finetuned")
+    write_info("finetune", "classification", CLASSES)
+    before, after = class_predictions(seed=3), class_predictions(seed=4)
+    write_predictions("finetune-before", before)
+    write_predictions("finetune-after", after)
+    folder = Path("reports/predictions")
+    changes_table(before, after).to_csv(folder / "finetune-changes.csv", index=False)
+    for kind, names in (("class", list(CLASSES)), ("length", ["1 words", "2–4 words"])):
+        effect_table(names).to_csv(folder / f"finetune-effect-by-{kind}.csv", index=False)
+    pd.concat([calibration_table("before"), calibration_table("after")]).to_csv(
+        folder / "finetune-calibration.csv", index=False
+    )
+
+
+def write_info(track: str, task: Task, classes: dict[str, str]) -> None:
+    labels = [{"name": name, "description": text} for name, text in classes.items()]
+    write_json(
+        Path(f"data/prepared/{track}/info.json"),
+        {
+            "task": task, "name": "toy", "description": f"toy rows {MARKUP}", "origin": "tests",
+            "licence": "none", "grouped": False, "labels": labels, "counts": {"test": 8},
+        },
+    )  # fmt: skip
+
+
+def write_predictions(name: str, table: pd.DataFrame) -> None:
+    path = Path(f"reports/predictions/{name}.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(path)
+
+
+def sequence_predictions(answers: list[str], seed: int) -> pd.DataFrame:
+    """One row a word; some of the answers lack their last phoneme, one is empty."""
+    draw = random.Random(seed)
+    rows = []
+    for word, answer in zip(WORDS, answers, strict=True):
+        wrong = draw.random() < 0.5
+        said = " ".join(answer.split()[:-1]) if wrong else answer
+        rows.append(
+            {
+                "id": word, "source": word, "references": [answer], "prediction": said,
+                "score": -1.0, "exact": not wrong, "distance": int(wrong),
+                "reference_length": len(answer.split()),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def class_predictions(seed: int, texts: list[str] | None = None) -> pd.DataFrame:
+    """One row a text; the first one holds markup."""
+    draw = np.random.default_rng(seed)
+    texts = texts or [MARKUP, *TEXTS, *(f"{text} again" for text in TEXTS)]
+    probabilities = draw.dirichlet([0.5] * len(CLASSES), len(texts)).astype(np.float32)
+    names = list(CLASSES)
+    return pd.DataFrame(
+        {
+            "id": [f"row{number}" for number in range(len(texts))],
+            "text": texts,
+            "group": texts,
+            "label": [names[number % 3] for number in range(len(texts))],
+            "prediction": [names[i] for i in probabilities.argmax(axis=1)],
+            "confidence": probabilities.max(axis=1),
+            "probabilities": list(probabilities),
+        }
+    )
+
+
+def changes_table(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """The table that `evaluate` makes of two systems; here with both directions in it."""
+    table = pd.DataFrame(
+        {
+            "id": before["id"], "text": before["text"], "label": before["label"],
+            "before": before["prediction"], "after": after["prediction"],
+            "probability_before": 0.2, "probability_after": 0.7, "gain": 0.5,
+        }
+    )  # fmt: skip
+    outcomes = ["fixed", "broken", "still wrong", "still right"]
+    table.insert(0, "outcome", (outcomes * len(table))[: len(table)])
+    return table
+
+
+def effect_table(names: list[str]) -> pd.DataFrame:
+    rows = len(names)
+    return pd.DataFrame(
+        {
+            "kind": names, "rows": [5] * rows, "before": np.linspace(0.2, 0.5, rows),
+            "after": np.linspace(0.9, 0.4, rows), "difference": np.linspace(0.7, -0.1, rows),
+            "low": np.linspace(0.5, -0.3, rows), "high": np.linspace(0.9, 0.1, rows),
+        }
+    )  # fmt: skip
+
+
+def calibration_table(system: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "system": system, "low": [0.4, 0.9], "high": [0.5, 1.0], "rows": [6, 2],
+            "confidence": [0.45, 0.95], "accuracy": [0.5, 0.5],
+        }
+    )  # fmt: skip
+
+
+def write_histories(points: int = 3) -> None:
+    for track in ("scratch", "finetune"):
+        folder = Path(f"reports/history/{track}")
+        folder.mkdir(parents=True, exist_ok=True)
+        train, valid = histories(points)
+        train.to_csv(folder / "train.csv", index=False)
+        valid.to_csv(folder / "valid.csv", index=False)
+
+
+def histories(points: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    steps = np.arange(1, points + 1) * 10
+    train = pd.DataFrame(
+        {"step": steps, "loss": 3.0 / steps, "learning_rate": steps * 1e-4, "gradient_norm": 1.5}
+    )
+    valid = pd.DataFrame({"step": steps, "loss": 2.0 / steps, "accuracy": steps / 100})
+    return train, valid
+
+
+def metrics_of(task: Task) -> dict[str, Any]:
+    """reports/metrics.json with every kind of entry that the report reads."""
+    ends = {"low": 0.3, "high": 0.5}
+    scores = {"accuracy": 0.4, "macro_f1": 0.35, "loss": 1.0, "intervals": {"accuracy": ends}}
+    if task == "seq2seq":
+        scores = {"wer": 0.4, "per": 0.1, "loss": 0.5, "intervals": {"wer": ends}}
+    change = {"value": 0.3, "low": 0.1, "high": 0.5}
+    difference = {
+        "delta": {"accuracy": change}, "mcnemar": {"statistic": 3.0, "p_value": 0.00002},
+        "permutation": {"p_value": 0.25},
+    }  # fmt: skip
+    classes = {"accuracy": 0.4, "macro_f1": 0.35, "intervals": {"accuracy": ends}}
+    return {
+        "scratch": {**scores, "baselines": {"copy": scores}, "n": 8, "groups": 8},
+        "finetune": {
+            "before": classes, "after": classes, **difference,
+            "baselines": {"majority": classes}, "against": {"majority": difference},
+            "prompt": f"about {{label}} {MARKUP}", "n": 11, "groups": 9,
+        },
+        "method": {"confidence": 0.95, "resamples": 100},
+    }  # fmt: skip
+
+
+# --- looking at figures -----------------------------------------------------------------------
+
+
+def texts_of(figure: Figure) -> Iterator[Text]:
+    """All visible pieces of text of a figure, drawn so that they have an extent."""
+    figure.canvas.draw()
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip():
+            yield text
+
+
+def overlapping(labels: list[Text]) -> list[tuple[str, str]]:
+    """Neighbouring labels of an axis that cover each other."""
+    boxes = [(label.get_text(), label.get_window_extent()) for label in labels if label.get_text()]
+    return [
+        (a, b)
+        for (a, box), (b, other) in itertools.pairwise(boxes)
+        if box.padded(-0.5).overlaps(other.padded(-0.5))
+    ]

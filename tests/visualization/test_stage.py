@@ -1,0 +1,106 @@
+"""The whole stage, on both tasks, with inputs that are there and that are not."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scratchformer.params import Params, Task
+from scratchformer.stages.visualize import visualize
+from scratchformer.tracking import StageRun
+
+from .conftest import MARKUP, class_predictions, histories, write_predictions
+
+Make = Callable[[Task], Params]
+FINETUNE = {
+    "finetune-scores", "finetune-loss", "finetune-learning-rate", "finetune-gradient-norm",
+    "finetune-validation-scores", "finetune-embeddings", "finetune-attention-1-before",
+    "finetune-attention-1-after", "finetune-rollout-1", "finetune-confusion-before",
+    "finetune-confusion-after", "finetune-effect-by-class", "finetune-effect-by-length",
+    "finetune-calibration", "finetune-changes",
+}  # fmt: skip
+TRAINING = {
+    "scratch-scores", "scratch-loss", "scratch-learning-rate", "scratch-gradient-norm",
+    "scratch-validation-scores", "scratch-embeddings", "scratch-encoder-attention-1",
+}  # fmt: skip
+
+
+def run(params: Params) -> tuple[set[str], str, list[str]]:
+    """Figures, page and warnings of a run."""
+    summary = visualize(params, StageRun(None))
+    folder = Path("reports/figures")
+    png = {path.stem for path in folder.glob("*.png")}
+    assert png == {path.stem for path in folder.glob("*.svg")}
+    return png, Path("reports/report.html").read_text(encoding="utf-8"), summary.warnings
+
+
+@pytest.fixture(autouse=True)
+def no_warnings(recwarn: pytest.WarningsRecorder) -> None:
+    """matplotlib warns about glyphs it lacks and layouts it cannot keep; both would be seen."""
+    yield  # type: ignore[misc]
+    about_figures = [w for w in recwarn if "matplotlib" in w.filename or "visualiz" in w.filename]
+    assert [str(warning.message) for warning in about_figures] == []
+
+
+def test_a_sequence_run_gives_every_figure_and_equal_bytes(make_workspace: Make) -> None:
+    params = make_workspace("seq2seq")
+    figures, page, warnings = run(params)
+    assert figures == FINETUNE | TRAINING | {
+        "scratch-decoder-attention-1", "scratch-cross-attention-1", "scratch-alignment-1",
+        "scratch-error-by-length", "scratch-edits", "scratch-changes",
+    }  # fmt: skip
+    assert warnings == [
+        "not shown: Near duplicates: "
+        "reports/predictions/finetune-near-duplicates.csv does not exist."
+    ]
+    assert MARKUP not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    first = {path.name: path.read_bytes() for path in Path("reports/figures").iterdir()}
+    _, again, _ = run(params)
+    assert again == page
+    assert {path.name: path.read_bytes() for path in Path("reports/figures").iterdir()} == first
+
+
+def test_a_classification_run_without_optional_inputs_says_what_is_missing(
+    make_workspace: Make,
+) -> None:
+    params = make_workspace("classification")
+    shutil.rmtree("reports/history/finetune")
+    Path("reports/predictions/finetune-changes.csv").unlink()
+    Path("reports/predictions/finetune-before.parquet").unlink()
+    train, valid = histories(1)
+    train.drop(columns="gradient_norm").to_csv("reports/history/scratch/train.csv", index=False)
+    valid[["step", "loss"]].to_csv("reports/history/scratch/valid.csv", index=False)
+    figures, page, warnings = run(params)
+    training = {name for name in FINETUNE if name.split("-")[1] in ("loss", "learning", "gradient",
+                                                                    "validation")}
+    assert figures == (FINETUNE | TRAINING | {"scratch-confusion-model", "scratch-calibration"}) - (
+        training | {"finetune-changes", "finetune-confusion-before", "finetune-confusion-after",
+                    "scratch-gradient-norm", "scratch-validation-scores"}
+    )
+    for reason in (
+        "reports/history/finetune/train.csv does not exist.",
+        "reports/predictions/finetune-changes.csv does not exist.",
+        "reports/predictions/finetune-before.parquet does not exist.",
+        "The history has no gradient norms.",
+    ):
+        assert reason in page
+        assert any(reason in warning for warning in warnings)
+
+
+def test_one_row_of_one_class(make_workspace: Make) -> None:
+    params = make_workspace("classification")
+    for name in ("scratch-model", "finetune-before", "finetune-after"):
+        write_predictions(name, class_predictions(seed=0, texts=["fever"]))
+    figures, _, _ = run(params)
+    assert {"finetune-embeddings", "finetune-confusion-after", "scratch-confusion-model"} <= figures
+
+
+def test_rows_too_long_to_draw_are_named(make_workspace: Make) -> None:
+    params = make_workspace("classification")
+    long = class_predictions(seed=0, texts=["fever " * 100, "blood " * 80])
+    for name in ("scratch-model", "finetune-before", "finetune-after"):
+        write_predictions(name, long)
+    figures, page, _ = run(params)
+    assert not any("attention" in name for name in figures)
+    assert page.count("No test row has 2 to 64 tokens.") == 2

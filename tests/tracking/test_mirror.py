@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from scratchformer.dvc_record import dvc_hash
 from scratchformer.errors import ParamsError
@@ -302,3 +303,23 @@ def test_a_store_in_a_folder_with_an_awkward_name(
     assert {path.name for path in tmp_path.iterdir()} == {folder.name}
     with pytest.raises(ParamsError, match="cannot keep a store below"):
         store_uri(tmp_path / "100%")
+
+
+def test_nobody_waits_while_mlflow_is_imported(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two experiments that were queued together, the second one lost its run to that."""
+    import mlflow.tracking
+
+    make = mlflow.tracking.MlflowClient
+    free: list[bool] = []
+
+    def watched(tracking_uri: str) -> object:
+        other = FileLock(workspace.path / "mlflow.db.lock", timeout=0)
+        with other:
+            free.append(True)
+        return make(tracking_uri=tracking_uri)
+
+    monkeypatch.setattr(mlflow.tracking, "MlflowClient", watched)
+    Store(workspace.path, "scratchformer")
+    assert free == [True]

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from scratchformer.tracking.execution import ProcessId
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 
-_LOCK_PATIENCE = 30.0  # seconds; a lock is held for the few calls that create or close a run
+_LOCK_PATIENCE = 60.0  # seconds; held while the tables are made, or a run is created or closed
 _WRITER_PATIENCE = 60.0  # seconds
 _PER_BATCH = 100  # parameters or tags that MLflow takes in one call
 _METRICS_PER_BATCH = 1000
@@ -70,13 +71,16 @@ class Store:
             ImportError: MLflow is not installed.
             mlflow.exceptions.MlflowException: the store belongs to another release of MLflow.
         """
+        database = workspace / DATABASE
         self.lock = FileLock(workspace / f"{DATABASE}.lock", timeout=_LOCK_PATIENCE)
-        with self.lock:
-            # MLflow retries for minutes on a database that it cannot open; SQLite says so at once.
-            _check_writable(workspace / DATABASE)
-            from mlflow.tracking import MlflowClient
+        # MLflow retries for minutes on a database that it cannot open; SQLite says so at once.
+        new = not _has_tables(database)
+        # Importing MLflow takes seconds, on a busy machine many: nobody may wait for that.
+        from mlflow.tracking import MlflowClient
 
+        with self.lock if new else nullcontext():
             self.client = MlflowClient(tracking_uri=store_uri(workspace))
+        with self.lock:
             found = self.client.get_experiment_by_name(experiment)
             self.experiment: str = (
                 found.experiment_id
@@ -192,10 +196,11 @@ def _name(key: str) -> str:
     return _NOT_IN_NAMES.sub("_", key)[:250]
 
 
-def _check_writable(database: Path) -> None:
-    connection = sqlite3.connect(database, timeout=5.0, isolation_level=None)
-    try:
+def _has_tables(database: Path) -> bool:
+    """Whether MLflow has written to this file; sqlite3.Error if nobody can."""
+    with closing(sqlite3.connect(database, timeout=5.0, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
+        query = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+        (tables,) = connection.execute(query).fetchone()
         connection.execute("ROLLBACK")
-    finally:
-        connection.close()
+    return bool(tables)

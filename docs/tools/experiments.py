@@ -1,17 +1,21 @@
-"""The runs behind the chapters' measurements: `python docs/tools/experiments.py [NN …]`.
+"""The runs behind the chapters' measurements: `experiments.py [--at COMMIT] [NN …]`.
 
 docs/experiments/NN.yaml says what is compared, docs/experiments/results.csv holds every run that
 was made, each once, whichever chapters use it. This script makes the runs that are missing: in a
 clone of the last commit, with the preset `lesson`, by the very command that the chapter gives.
+Runs are compared only if the training code and the parameters under them were the same; `--at`
+goes back to an earlier commit to add runs to those that were made there.
 `python docs/tools/refresh.py` then writes the tables into the chapters.
 """
 
+import argparse
 import csv
+import hashlib
+import itertools
 import os
 import shlex
 import statistics
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +25,7 @@ import yaml
 from chapters import DOCS, ROOT, chapters
 
 from scratchformer.files import read_json, write_whole
+from scratchformer.presets import apply_preset
 
 RESULTS = DOCS / "experiments" / "results.csv"
 MEASURES = {
@@ -34,8 +39,19 @@ MEASURES = {
     "parameters": ("parameters", 0),
     "cpu_seconds": ("CPU seconds", 0),
 }
-KEYS = ("target", "settings", "seed")
+KEYS = ("target", "settings", "seed", "code")
 COLUMNS = (*KEYS, "commit", *MEASURES)
+# What decides the outcome of a run besides its settings: the dependencies of the stage in dvc.yaml.
+CODE = (
+    "params.yaml",
+    "src/scratchformer/data/batches.py",
+    "src/scratchformer/stages/train_scratch.py",
+    "src/scratchformer/training",
+    "src/scratchformer/transformer",
+)
+
+
+Results = dict[tuple[str, ...], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -64,15 +80,24 @@ def load_experiment(path: Path) -> Experiment:
     return Experiment(arms, seeds, measures, **content)
 
 
-def load_results() -> dict[tuple[str, ...], dict[str, str]]:
-    """Every run that was made, by (target, settings, seed)."""
+def load_results() -> Results:
+    """Every run that was made, by (target, settings, seed, code), in the order they were made."""
     with RESULTS.open(encoding="utf-8", newline="") as file:
         return {tuple(row[key] for key in KEYS): row for row in csv.DictReader(file)}
 
 
-def run_key(experiment: Experiment, arm: Arm, seed: int) -> tuple[str, ...]:
+def run_key(experiment: Experiment, arm: Arm, seed: int, code: str) -> tuple[str, ...]:
     """The key of one run in `load_results`."""
-    return experiment.target, " ".join(sorted(arm.settings)), str(seed)
+    return experiment.target, " ".join(sorted(arm.settings)), str(seed), code
+
+
+def complete_code(experiment: Experiment, results: Results) -> str | None:
+    """The newest state of the code under which every run of the experiment was made."""
+    for code in reversed(dict.fromkeys(key[-1] for key in results)):
+        runs = itertools.product(experiment.arms, experiment.seeds)
+        if all(run_key(experiment, arm, seed, code) in results for arm, seed in runs):
+            return code
+    return None
 
 
 def command(experiment: Experiment, arm: Arm, seed: int) -> list[str]:
@@ -81,20 +106,25 @@ def command(experiment: Experiment, arm: Arm, seed: int) -> list[str]:
     return ["dvc", "exp", "run", *settings, experiment.target]
 
 
-def table(experiment: Experiment, results: dict[tuple[str, ...], dict[str, str]]) -> str:
+def table(experiment: Experiment, results: Results) -> str:
     """The measurements as Markdown: mean over the seeds, and the lowest and highest of them.
 
-    Raises KeyError when a run is missing.
+    Raises LookupError when a run is missing.
     """
+    code = complete_code(experiment, results)
+    if code is None:
+        raise LookupError(f"runs are missing of {[arm.name for arm in experiment.arms]}")
     heads = [MEASURES[measure][0] for measure in experiment.measures]
     lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     for arm in experiment.arms:
-        rows = [results[run_key(experiment, arm, seed)] for seed in experiment.seeds]
+        rows = [results[run_key(experiment, arm, seed, code)] for seed in experiment.seeds]
         cells = [_cell(rows, measure) for measure in experiment.measures]
         lines.append(f"| {arm.name} | {' | '.join(cells)} |")
     n = len(experiment.seeds)
     seeds = ", ".join(map(str, experiment.seeds))
-    lines.append(f"\nMean of {n} seeds ({seeds}); in brackets the lowest and the highest.")
+    several = f"Mean of {n} seeds ({seeds}); in brackets the lowest and the highest."
+    note = several if n > 1 else f"One seed ({seeds})."
+    lines.append(f"\n{note}")
     return "\n".join(lines)
 
 
@@ -106,7 +136,9 @@ def _cell(rows: list[dict[str, str]], measure: str) -> str:
     return mean if low == high else f"{mean} ({low}–{high})"
 
 
-def measure_run(experiment: Experiment, arm: Arm, seed: int, clone: Path) -> dict[str, Any]:
+def measure_run(
+    experiment: Experiment, arm: Arm, seed: int, clone: Path, code: str
+) -> dict[str, Any]:
     """Run the command in the clone and read what it left. Raises CalledProcessError."""
     words = command(experiment, arm, seed)
     print(shlex.join(words), flush=True)
@@ -114,24 +146,24 @@ def measure_run(experiment: Experiment, arm: Arm, seed: int, clone: Path) -> dic
     _git(clone, "restore", "params.yaml")  # an experiment leaves its settings behind
     before = os.times()
     subprocess.run(words, cwd=clone, env=environment, check=True, stdout=subprocess.DEVNULL)
-    after = os.times()
+    spent = os.times().children_user - before.children_user
     training = read_json(clone / "models/scratch/training.json")
-    commit = _git(clone, "rev-parse", "--short", "HEAD")
-    spent = after.children_user - before.children_user
     values = {**training, **training["valid"], "cpu_seconds": round(spent, 1)}
     values["valid_loss"] = training["best_valid_loss"]
-    key = dict(zip(KEYS, run_key(experiment, arm, seed), strict=True))
+    key = dict(zip(KEYS, run_key(experiment, arm, seed, code), strict=True))
+    commit = _git(clone, "rev-parse", "--short", "HEAD~1")
     return {**key, "commit": commit, **{measure: values[measure] for measure in MEASURES}}
 
 
-def make_clone(folder: Path) -> Path:
-    """The last commit, with the preset `lesson` committed on top: what experiments start from.
+def make_clone(folder: Path, commit: str) -> Path:
+    """A clone at `commit`, the preset `lesson` committed on top: what experiments start from.
 
     Runs are not mirrored to MLflow here; that changes none of their bytes.
     """
     clone = folder / "clone"
     _git(ROOT, "clone", "--quiet", str(ROOT), str(clone))
-    subprocess.run(["scratchformer", "preset", "lesson"], cwd=clone, check=True)
+    _git(clone, "checkout", "--quiet", "--detach", commit)
+    apply_preset("lesson", clone / "params.yaml", clone / "presets")
     params = clone / "params.yaml"
     text = params.read_text(encoding="utf-8").replace("enabled: true", "enabled: false")
     params.write_text(text, encoding="utf-8")
@@ -141,6 +173,12 @@ def make_clone(folder: Path) -> Path:
     return clone
 
 
+def code_state(clone: Path) -> str:
+    """A digest of CODE as it is committed in the clone."""
+    listing = _git(clone, "ls-tree", "-r", "HEAD", "--", *CODE)
+    return hashlib.sha256(listing.encode()).hexdigest()[:8]
+
+
 def _git(folder: Path, *words: str) -> str:
     done = subprocess.run(
         ["git", *words], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
@@ -148,32 +186,40 @@ def _git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def main(numbers: list[str]) -> None:
-    """Seed by seed, so that the data of each is prepared once."""
-    wanted = [chapter for chapter in chapters() if not numbers or f"{chapter.number:02}" in numbers]
-    runs = [
-        (seed, experiment, arm)
-        for experiment in (load_experiment(chapter.experiment) for chapter in wanted)
-        for arm in experiment.arms
-        for seed in experiment.seeds
-    ]
-    clone = None
-    with tempfile.TemporaryDirectory() as folder:
-        for seed, experiment, arm in sorted(runs, key=lambda run: run[0]):
-            key = run_key(experiment, arm, seed)
-            if key not in load_results():  # again, because two of us may be measuring
-                clone = clone or make_clone(Path(folder))
-                row = measure_run(experiment, arm, seed, clone)
-                save_results({**load_results(), key: row})
-
-
 def save_results(results: dict[tuple[str, ...], dict[str, Any]]) -> None:
-    """Write the table of runs, ordered by what was set and the seed."""
+    """Write the table of runs in the order they were made."""
     with write_whole(RESULTS) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(results[key] for key in sorted(results))
+        writer.writerows(results.values())
+
+
+def main(numbers: list[str], commit: str) -> None:
+    """Seed by seed, so that the data of each is prepared once."""
+    experiments = [
+        load_experiment(chapter.experiment)
+        for chapter in chapters()
+        if not numbers or f"{chapter.number:02}" in numbers
+    ]
+    runs = [
+        (seed, experiment, arm)
+        for experiment in experiments
+        for arm in experiment.arms
+        for seed in experiment.seeds
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        clone = make_clone(Path(folder), commit)
+        code = code_state(clone)
+        for seed, experiment, arm in sorted(runs, key=lambda run: run[0]):
+            key = run_key(experiment, arm, seed, code)
+            if key not in load_results():
+                row = measure_run(experiment, arm, seed, clone, code)
+                save_results({**load_results(), key: row})  # two of us may be measuring
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description="Make the runs that are missing.")
+    parser.add_argument("numbers", nargs="*", metavar="NN", help="chapters; all without")
+    parser.add_argument("--at", default="HEAD", metavar="COMMIT", help="the code to run")
+    arguments = parser.parse_args()
+    main(arguments.numbers, arguments.at)

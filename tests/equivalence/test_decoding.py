@@ -16,7 +16,7 @@ from scratchformer.transformer import (
     greedy,
     sample,
 )
-from scratchformer.transformer.generation import reshape
+from scratchformer.transformer.sampling import reshape
 
 VOCAB, EOS = 19, 2
 VARIANTS = [

@@ -158,7 +158,7 @@ def test_rms_norm_is_that_of_torch(agree):
         agree("formula: RMSNorm", gradient, expected, 1e-13)
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "swiglu"])
 def test_feed_forward(agree, activation):
     network = FeedForward(configuration(activation=activation))
     x = torch.randn(3, 12)
@@ -167,6 +167,8 @@ def test_feed_forward(agree, activation):
         inner = inner.clamp(min=0)
     elif activation == "gelu":  # x times the chance that a normal variable is smaller
         inner = inner * (1 + torch.erf(inner / math.sqrt(2))) / 2
+    elif activation == "silu":
+        inner = inner / (1 + torch.exp(-inner))
     else:
         gate, value = inner[:, :10], inner[:, 10:]
         inner = gate / (1 + torch.exp(-gate)) * value

@@ -10,7 +10,7 @@
 8. encoder, decoder, model              the parts put together
 9. classifier, decoder_only             two more models from the same parts
 10. initialization                      first values of every parameter
-11. generation, beam_search             writing
+11. generation, sampling, beam_search   writing one token after the other, with a `cache`
 12. attention_maps, weights             looking inside; saving and loading
 
 `config` lists every choice, `shapes` the names used in annotations. The folder needs torch and
@@ -22,8 +22,9 @@ from .beam_search import beam_search
 from .classifier import EncoderClassifier
 from .config import TransformerConfig
 from .decoder_only import DecoderOnly
-from .generation import Generated, forced_score, greedy, sample
+from .generation import Generated, forced_score, greedy
 from .model import Memory, Transformer
+from .sampling import sample
 from .weights import load_model, save_model
 
 __all__ = [

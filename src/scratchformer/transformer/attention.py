@@ -7,13 +7,13 @@
 import math
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .cache import KeyValueCache
 from .config import TransformerConfig
 from .positions import RotaryPositions
-from .shapes import Float, Int, Tensor
+from .shapes import Float, Tensor
 
 
 def attention_weights(
@@ -36,7 +36,8 @@ def split_heads(
     x: Float[Tensor, "batch length width"], num_heads: int, parts: int
 ) -> tuple[Float[Tensor, "batch heads length d_head"], ...]:
     """Cut a projection of `parts` tensors side by side into them, each into its heads."""
-    heads = [part.unflatten(-1, (num_heads, -1)) for part in x.chunk(parts, dim=-1)]
+    batch, length, _ = x.shape
+    heads = [part.view(batch, length, num_heads, -1) for part in x.chunk(parts, dim=-1)]
     return tuple(head.transpose(1, 2) for head in heads)
 
 
@@ -45,39 +46,6 @@ def join_heads(
 ) -> Float[Tensor, "batch length d_model"]:
     """Concat(head_1, …, head_h)."""
     return x.transpose(1, 2).flatten(2)
-
-
-class KeyValueCache:
-    """Keys and values of the tokens read so far, so that one more token costs one query.
-
-    Each is [batch, heads, tokens so far, d_head].
-    """
-
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        return 0 if self.keys is None else self.keys.shape[2]
-
-    def extend(
-        self,
-        keys: Float[Tensor, "batch heads new d_head"],
-        values: Float[Tensor, "batch heads new d_head"],
-    ) -> tuple[Tensor, Tensor]:
-        """Append the new tokens; return everything so far."""
-        if self.keys is None or self.values is None:
-            self.keys, self.values = keys, values
-        else:
-            self.keys = torch.cat([self.keys, keys], dim=2)
-            self.values = torch.cat([self.values, values], dim=2)
-        return self.keys, self.values
-
-    def select(self, rows: Int[Tensor, " kept"]) -> None:
-        """Keep these rows of the batch, in this order; a row may be kept more than once."""
-        if self.keys is not None and self.values is not None:
-            self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 class MultiHeadAttention(nn.Module):

@@ -5,7 +5,8 @@ from typing import cast
 
 from torch import nn
 
-from .attention import CrossAttention, KeyValueCache, SelfAttention
+from .attention import CrossAttention, SelfAttention
+from .cache import KeyValueCache
 from .config import TransformerConfig
 from .feed_forward import FeedForward
 from .positions import RotaryPositions

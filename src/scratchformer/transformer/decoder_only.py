@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from .attention import KeyValueCache
+from .cache import KeyValueCache
 from .config import TransformerConfig
 from .embedding import Embedding, OutputProjection
 from .encoder import Encoder

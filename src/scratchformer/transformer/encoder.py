@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from .attention import KeyValueCache, SelfAttention
+from .attention import SelfAttention
+from .cache import KeyValueCache
 from .config import TransformerConfig
 from .feed_forward import FeedForward
 from .positions import RotaryPositions

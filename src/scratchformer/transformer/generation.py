@@ -1,8 +1,8 @@
-"""Writing one token after the other: greedy and sampled.
+"""Writing one token after the other.
 
 Every row of a batch stops at its own `eos_id` and leaves the batch's work; keys and values of
 what is read and written are cached. `max_length` counts the tokens after `bos_id`, `eos_id`
-included. A model never writes `pad_id` or `bos_id`. (Beam search: beam_search.py.)
+included. A model never writes `pad_id` or `bos_id`.
 """
 
 from collections.abc import Callable
@@ -114,52 +114,6 @@ def greedy(
 ) -> Generated:
     """Always the likeliest token."""
     return write(model, source, max_length, lambda log_probs: log_probs.argmax(dim=-1))
-
-
-def sample(
-    model: Transformer | DecoderOnly,
-    source: Int[Tensor, "batch source"],
-    max_length: int,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Generated:
-    """Draw each token at random from what `reshape` leaves of the model's distribution.
-
-    The scores are those of the model's own distribution, as everywhere.
-    """
-
-    def choose(log_probs: Tensor) -> Tensor:
-        probabilities = reshape(log_probs, temperature, top_k, top_p).exp()
-        return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
-
-    return write(model, source, max_length, choose)
-
-
-def reshape(
-    log_probs: Float[Tensor, "rows vocab"], temperature: float, top_k: int, top_p: float
-) -> Float[Tensor, "rows vocab"]:
-    """p^(1/temperature), of which only the likeliest tokens stay; renormalised log-probabilities.
-
-    `top_k`: the k likeliest (0: all; Fan et al. 2018). `top_p`: the likeliest ones that reach
-    that probability together, one at least (Holtzman et al. 2020).
-    """
-    if temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
-        raise ValueError(
-            f"temperature ({temperature}) must be above 0, top_k ({top_k}) at least 0, "
-            f"top_p ({top_p}) above 0 and at most 1"
-        )
-    log_probs = (log_probs / temperature).log_softmax(dim=-1)
-    if 0 < top_k < log_probs.shape[-1]:
-        least = log_probs.topk(top_k).values[:, -1:]
-        log_probs = log_probs.masked_fill(log_probs < least, -torch.inf).log_softmax(dim=-1)
-    if top_p < 1:
-        ranked, order = log_probs.sort(dim=-1, descending=True)
-        before = ranked.exp().cumsum(dim=-1) - ranked.exp()
-        dropped = (before >= top_p).scatter(1, order, before >= top_p)
-        log_probs = log_probs.masked_fill(dropped, -torch.inf).log_softmax(dim=-1)
-    return log_probs
 
 
 @torch.inference_mode()

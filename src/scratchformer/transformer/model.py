@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .attention import KeyValueCache
+from .cache import KeyValueCache
 from .config import TransformerConfig
 from .decoder import Decoder, KeysValues
 from .embedding import Embedding, OutputProjection

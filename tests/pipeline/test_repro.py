@@ -45,7 +45,7 @@ def test_every_promised_metric_is_there(tiny_pipeline: Checkout) -> None:
 
 def test_the_checkout_is_clean_and_the_checkpoints_are_gone(tiny_pipeline: Checkout) -> None:
     assert tiny_pipeline.run("git", "status", "--porcelain").stdout == ""
-    left = [p for p in (tiny_pipeline.path / ".checkpoints").rglob("*.safetensors")]
+    left = list((tiny_pipeline.path / ".checkpoints").rglob("*.safetensors"))
     assert left == []
 
 

@@ -1,5 +1,7 @@
 """Projections are repeatable, and the number beside them is measured before them."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,16 @@ def test_tokens_stand_at_their_places() -> None:
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["vowel", "stop", "nasal"]
     assert "50%" in axes.get_xlabel() and "20%" in axes.get_ylabel()
+
+
+def test_tokens_at_one_place_stay_readable() -> None:
+    points = np.zeros((4, 2), dtype=np.float32)
+    points[3] = 1
+    axes = token_map(points, ["JH", "P", "OY", "S"], ["x"] * 4, (0.5, 0.2), "t").axes[0]
+    axes.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    for a, b in itertools.combinations(boxes, 2):
+        assert not a.overlaps(b)
 
 
 def test_large_vocabularies_are_labelled_in_part() -> None:

@@ -35,6 +35,14 @@ def test_sequences_are_compared_without_tests_of_labels() -> None:
     ]
 
 
+def test_exact_match_is_not_repeated_beside_the_word_error_rate() -> None:
+    node = {"wer": 0.4, "exact_match": 0.6}
+    assert [score.metric for score in scores_of_track("scratch", node)] == ["word error rate"]
+    assert [score.metric for score in scores_of_track("scratch", {"exact_match": 0.6})] == [
+        "exact match"
+    ]
+
+
 def test_the_method_names_groups_only_where_there_are_some() -> None:
     metrics = metrics_of("seq2seq")
     assert method(metrics, "scratch") == "95% bootstrap intervals (100 resamples of rows)"

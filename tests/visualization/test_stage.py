@@ -9,6 +9,9 @@ import pytest
 from scratchformer.params import Params, Task
 from scratchformer.stages.visualize import visualize
 from scratchformer.tracking import StageRun
+from scratchformer.visualization.chapters import chapters
+from scratchformer.visualization.inputs import load_metrics
+from scratchformer.visualization.report import Missing, Picture
 
 from .conftest import MARKUP, class_predictions, histories, write_predictions
 
@@ -33,6 +36,19 @@ def run(params: Params) -> tuple[set[str], str, list[str]]:
     png = {path.stem for path in folder.glob("*.png")}
     assert png == {path.stem for path in folder.glob("*.svg")}
     return png, Path("reports/report.html").read_text(encoding="utf-8"), summary.warnings
+
+
+def drawn(params: Params) -> tuple[set[str], list[str]]:
+    """Figures, laid out but not saved, and the reasons for what is missing."""
+    names, reasons = set(), []
+    for chapter in chapters(params, load_metrics()):
+        for item in chapter.items:
+            if isinstance(item, Picture):
+                item.figure.draw_without_rendering()
+                names.add(item.name)
+            elif isinstance(item, Missing):
+                reasons.append(item.reason)
+    return names, reasons
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +108,7 @@ def test_one_row_of_one_class(make_workspace: Make) -> None:
     params = make_workspace("classification")
     for name in ("scratch-model", "finetune-before", "finetune-after"):
         write_predictions(name, class_predictions(seed=0, texts=["fever"]))
-    figures, _, _ = run(params)
+    figures, _ = drawn(params)
     assert {"finetune-embeddings", "finetune-confusion-after", "scratch-confusion-model"} <= figures
 
 
@@ -101,6 +117,6 @@ def test_rows_too_long_to_draw_are_named(make_workspace: Make) -> None:
     long = class_predictions(seed=0, texts=["fever " * 100, "blood " * 80])
     for name in ("scratch-model", "finetune-before", "finetune-after"):
         write_predictions(name, long)
-    figures, page, _ = run(params)
+    figures, reasons = drawn(params)
     assert not any("attention" in name for name in figures)
-    assert page.count("No test row has 2 to 64 tokens.") == 2
+    assert reasons.count("No test row has 2 to 64 tokens.") == 2

@@ -53,17 +53,25 @@ def _items(metrics: Mapping[str, Any]) -> Iterator[Item]:
         yield _table(scores, f"{title}: all numbers", ". ".join([how, *signatures(node)]) + ".")
         differences = difference_rows(node)
         if differences:
-            name = "from-scratch" if track == "scratch" else "fine-tuned"
-            yield Table(
-                f"The {name} model minus each other system",
-                "Differences on the same rows, resampled together: an interval without 0 is a "
-                "difference that other test rows would very likely show too. McNemar's test looks "
-                "at the rows that only one of the two got right; the permutation test does the "
-                "same with groups kept together.",
-                ["compared with", "metric", "difference", "interval", "McNemar p", "permutation p"],
-                differences,
-                ["difference", "interval", "McNemar p", "permutation p"],
-            )
+            yield _differences(track, differences)
+
+
+def _differences(track: Track, rows: list[list[str]]) -> Table:
+    """The track's model against every other system; columns of tests only where there are any."""
+    name = "from-scratch" if track == "scratch" else "fine-tuned"
+    how = (
+        "Differences on the same rows, resampled together: an interval without 0 is a difference "
+        "that other test rows would very likely show too."
+    )
+    columns = ["compared with", "metric", "difference", "interval", "McNemar p", "permutation p"]
+    if any(row[4] or row[5] for row in rows):
+        how += (
+            " McNemar's test looks at the rows that only one of the two got right; the "
+            "permutation test does the same with groups kept together."
+        )
+    else:
+        columns, rows = columns[:4], [row[:4] for row in rows]
+    return Table(f"The {name} model minus each other system", how, columns, rows, columns[2:])
 
 
 def _table(scores: list[Score], title: str, how: str) -> Table:

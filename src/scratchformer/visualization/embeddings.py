@@ -44,11 +44,13 @@ def token_map(
         color, marker = class_style(index)
         x, y = points[chosen].T
         axes.scatter(x, y, color=color, marker=marker, s=22, label=kind)
-    for place, token in zip(points[:MAX_TOKEN_LABELS], tokens, strict=False):
-        axes.annotate(
-            token_label(token), place, xytext=(4, 3), textcoords="offset points", fontsize=SMALL
-        )
     axes.margins(0.06)
+    labels = [token_label(token) for token in tokens[:MAX_TOKEN_LABELS]]
+    for label, point, offset in zip(labels, points, _offsets(axes, points, labels), strict=False):
+        axes.annotate(
+            label, point, xytext=offset, textcoords="offset points", ha="center", va="center",
+            fontsize=SMALL,
+        )  # fmt: skip
     if len(set(kinds)) > 1:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
@@ -95,6 +97,42 @@ def sentence_map(
     else:
         figure.text(0.01, 0, f"{len(present)} classes, too many to name", color=GREY, va="top")
     return figure
+
+
+def _offsets(axes: Any, points: Vectors, labels: Sequence[str]) -> list[tuple[float, float]]:
+    """Where each label stands relative to its point, in typographic points.
+
+    The first free place of several around the point, so that labels do not cover each other; in a
+    crowd, where none is free, the first one.
+    """
+    centres = axes.transData.transform(points) / axes.figure.dpi * 72
+    taken: list[tuple[float, float, float]] = []  # x, y, half width of the labels so far
+    offsets = []
+    for (x, y), label in zip(centres, labels, strict=False):
+        half = len(label) * SMALL * 0.36
+        side, height = half + 5, SMALL * 1.15
+        places = [
+            (distance * dx, distance * dy)
+            for distance in (1, 2)
+            for dx, dy in (
+                (side, height / 2), (side, -height / 2), (-side, height / 2), (-side, -height / 2),
+                (0, height), (0, -height),
+            )
+        ]  # fmt: skip
+        chosen = next(
+            (
+                (dx, dy)
+                for dx, dy in places
+                if not any(
+                    abs(x + dx - other_x) < half + other_half and abs(y + dy - other_y) < height
+                    for other_x, other_y, other_half in taken
+                )
+            ),
+            places[0],
+        )
+        taken.append((x + chosen[0], y + chosen[1], half))
+        offsets.append(chosen)
+    return offsets
 
 
 def _name_at(axes: Any, place: Vectors, name: str) -> None:

@@ -66,11 +66,16 @@ def system_name(key: str) -> str:
 def _scores(system: str, role: str, values: Mapping[str, Any]) -> Iterator[Score]:
     intervals = values.get("intervals", {})
     for key, (metric, _) in METRICS.items():
-        if isinstance(values.get(key), int | float):
+        if isinstance(values.get(key), int | float) and not _said_by_wer(key, values):
             interval = intervals.get(key, {})
             yield Score(
                 system, role, metric, values[key], interval.get("low"), interval.get("high")
             )
+
+
+def _said_by_wer(key: str, values: Mapping[str, Any]) -> bool:
+    """The share of exact rows is one minus the word error rate; once is enough."""
+    return key == "exact_match" and "wer" in values
 
 
 def difference_rows(node: Mapping[str, Any]) -> list[list[str]]:
@@ -88,6 +93,8 @@ def difference_rows(node: Mapping[str, Any]) -> list[list[str]]:
 
 def _differences(system: str, node: Mapping[str, Any]) -> Iterator[list[str]]:
     for key, change in node["delta"].items():
+        if _said_by_wer(key, node["delta"]):
+            continue
         tests = [
             _p_value(node[test]["p_value"]) if key == "accuracy" and test in node else ""
             for test in ("mcnemar", "permutation")

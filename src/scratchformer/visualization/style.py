@@ -58,7 +58,9 @@ def _settings() -> dict[str, Any]:
         "xtick.labelsize": SMALL,
         "ytick.labelsize": SMALL,
         "legend.fontsize": SMALL,
-        "legend.frameon": False,
+        "legend.facecolor": "white",
+        "legend.edgecolor": "none",
+        "legend.framealpha": 0.85,
         "axes.titlelocation": "left",
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -109,5 +111,9 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def class_style(index: int) -> tuple[str, str]:
-    """Colour and marker of class `index`: 56 pairs that differ, then over again."""
-    return CYCLE[index % len(CYCLE)], MARKERS[index // len(CYCLE) % len(MARKERS)]
+    """Colour and marker of class `index`: 56 pairs that differ, then over again.
+
+    Seven colours and eight markers turn over at different places, so that neighbours differ in
+    both and those who confuse two colours still have the marker.
+    """
+    return CYCLE[index % len(CYCLE)], MARKERS[index % len(MARKERS)]

@@ -123,8 +123,9 @@ def classification_difference(
 ) -> dict[str, Any]:
     """Two systems over the same rows: `delta` (after - before) with paired intervals, `mcnemar`,
     and the p-value of a `permutation` test that keeps groups together."""
+    measures = {name: _STATISTICS[name] for name in ("accuracy", "macro_f1")}
     differences = bootstrap_difference(
-        _columns(test, after), _columns(test, before), _STATISTICS, resampling
+        _columns(test, after), _columns(test, before), measures, resampling
     )
     right_after = after.argmax(axis=1) == test.gold
     right_before = before.argmax(axis=1) == test.gold

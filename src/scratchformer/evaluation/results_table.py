@@ -76,10 +76,11 @@ def summary_rows(metrics: Metrics) -> list[tuple[str, str]]:
             shown = [name for name in _COLUMNS if name in scores][:2]
             text = "  ".join(f"{_COLUMNS[name][0]} {_cell(name, scores)}" for name in shown)
             rows.append((_SYSTEMS[system].strip("*"), text))
-    rows += [
-        ("after - before, accuracy", _points(metrics["finetune"]["delta"]["accuracy"])),
-        ("McNemar's test", _p_value(metrics["finetune"]["mcnemar"])),
-    ]
+    finetune = metrics["finetune"]
+    measure, change = next(iter(finetune["delta"].items()))
+    name, _ = _COLUMNS[measure]
+    rows.append((f"after - before, {name}", _points(change)))
+    rows.append(("McNemar's test", _p_value(finetune["mcnemar"])))
     return rows
 
 
@@ -117,16 +118,19 @@ def _systems(track: str, node: Metrics) -> Iterator[tuple[str, Metrics]]:
 
 def _sentences(node: Metrics) -> Iterator[str]:
     if "delta" in node:
+        changes = ", ".join(
+            f"{_COLUMNS[name][0]} {_points(change)}" for name, change in node["delta"].items()
+        )
         yield (
-            f"After - before: accuracy {_points(node['delta']['accuracy'])}, "
-            f"macro-F1 {_points(node['delta']['macro_f1'])}; McNemar's test "
-            f"{_p_value(node['mcnemar'])}, permutation of groups {_p_value(node['permutation'])}."
+            f"After - before: {changes}; McNemar's test {_p_value(node['mcnemar'])}, permutation "
+            f"of groups {_p_value(node['permutation'])}."
         )
     if "prompt" in node:
         yield f"Zero-shot prompt, chosen on the validation split: `{node['prompt']}`."
     for name in ("bleu_signature", "chrf_signature"):
-        if name in node:
-            yield f"sacrebleu: `{node[name]}`."
+        signed = node.get("after", node)
+        if name in signed:
+            yield f"sacrebleu: `{signed[name]}`."
 
 
 def _cell(name: str, scores: Metrics) -> str:

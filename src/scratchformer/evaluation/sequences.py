@@ -13,6 +13,7 @@ and `exact_match` always; for systems that give probabilities also `loss`, `perp
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,16 +60,22 @@ class SequenceTest:
             columns["id"], columns["source"], columns["targets"], columns["group"], lowercase
         )
 
-    @property
+    @cached_property
     def unit(self) -> Unit:
         return unit_of(self.references)
 
-    @property
+    @cached_property
     def single_words(self) -> bool:
         """Most sources hold no blank."""
         return 2 * sum(" " in source.strip() for source in self.sources) < len(self.sources)
 
+    @property
+    def headline(self) -> str:
+        """The measure that is read first."""
+        return "wer" if self.single_words else "token_error_rate"
+
     def comparable(self, text: str) -> str:
+        """What is compared of a text."""
         return text.lower() if self.lowercase else text
 
 
@@ -153,12 +160,15 @@ def translation_comparison(
         test_type="bs",
         n_samples=resamples,
     )()
+    first = next(iter(outputs.values()))
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in outputs}
     for metric in scores.keys() - {"System"}:
         for name, result in zip(outputs, scores[metric], strict=True):
             entry = {"low": result.mean - result.ci, "high": result.mean + result.ci}
             if result.p_value is not None:
-                entry["p_value"] = result.p_value
+                # For equal outputs no draw differs, and sacrebleu's estimate turns to its minimum.
+                same = outputs[name].predictions == first.predictions
+                entry["p_value"] = 1.0 if same else result.p_value
             found[name]["bleu" if metric.startswith("BLEU") else "chrf"] = entry
     return found
 

@@ -1,166 +1,87 @@
-"""The pretrained model before and after fine-tuning, beside a probe and the controls."""
+"""The pretrained model before and after fine-tuning, beside its controls, for either task."""
 
 from typing import Any
 
-import numpy as np
-
-from scratchformer.data.prepared import Info, load_info, load_split
+from scratchformer.data.prepared import load_info, load_split
 from scratchformer.data.tokenized import load_tokenized_info, open_split
-from scratchformer.errors import ParamsError
-from scratchformer.evaluation import classification, comparison
-from scratchformer.evaluation.baselines import regression
-from scratchformer.evaluation.calibration import reliability, reliability_records
-from scratchformer.evaluation.classification import ClassificationTest
-from scratchformer.evaluation.comparison import Record
-from scratchformer.evaluation.significance import Resampling
-from scratchformer.evaluation.track_report import (
-    Probabilities,
-    TrackReport,
-    classification_controls,
-    labelled_texts,
-    resampling_of,
-    right_rows,
-)
-from scratchformer.evaluation.track_scratch import scratch_probabilities
+from scratchformer.evaluation import sequence_systems, sequences
+from scratchformer.evaluation.finetuned_classifier import evaluate_classifier
+from scratchformer.evaluation.pretrained_answers import pretrained_answers
+from scratchformer.evaluation.sequences import SequenceOutput, SequenceTest
+from scratchformer.evaluation.track_report import TrackReport, in_brief, same_test_rows
+from scratchformer.evaluation.track_scratch import scratch_answers, scratch_probabilities
 from scratchformer.layout import FINETUNED_MODEL
 from scratchformer.params import Params
-from scratchformer.pretrained.inference import classify_probabilities
-from scratchformer.pretrained.loading import load_encoder, load_tokenizer
-from scratchformer.pretrained.zero_shot import TextEncoder, ZeroShot
+from scratchformer.pretrained.loading import (
+    load_finetuned,
+    load_seq2seq,
+    load_tokenizer_folder,
+)
+from scratchformer.terminal import progress
 
 
 def evaluate_finetune(params: Params) -> TrackReport:
     """Score the pretrained model before and after, and everything it is compared with.
 
-    Raises:
-        ParamsError: the task of the track is not classification.
+    The from-scratch model is one of the systems where both tracks have the same test rows.
     """
-    info = load_info("finetune")
-    if info.task != "classification":
-        raise ParamsError(
-            "prepare.finetune.task: evaluating a fine-tuned model is implemented for "
-            f"classification, found {info.task}"
-        )
-    labels = [label.name for label in info.labels]
-    test = ClassificationTest.of(load_split("finetune", "test"), labels)
-    controls = classification_controls("finetune", info, test, params.run.seed)
-    before, probe, choices = _frozen_model(params, info, test)
-    after = classify_probabilities(
-        FINETUNED_MODEL, open_split("finetune", "test"), params.evaluate.batch_size
-    )
-    baselines = {**controls.probabilities, "probe": probe}
-    if same_test_rows():
-        baselines["scratch"] = scratch_probabilities(params)
+    if load_info("finetune").task == "classification":
+        scratch = scratch_probabilities(params) if same_test_rows() else None
+        return evaluate_classifier(params, scratch)
+    return _sequences(params)
 
-    resampling = resampling_of(params, test.groups)
-    systems = {"before": before, "after": after, **baselines}
-    chosen = {**controls.chosen, **choices}
-    reports = {
-        name: classification.classification_report(test, said, resampling) | chosen.get(name, {})
-        for name, said in systems.items()
+
+def _sequences(params: Params) -> TrackReport:
+    test = SequenceTest.of(load_split("finetune", "test"))
+    rows = len(test.ids)
+    outputs = {
+        "after": _answers(params, rows, before=False),
+        "before": _answers(params, rows, before=True),
+        **sequence_systems.sequence_controls("finetune", test, params.run.seed),
     }
-    tables = _tables(params, test, before, after, resampling)
-    metrics = {
+    if same_test_rows():
+        outputs["scratch"] = scratch_answers(params, rows)
+    predictions = {name: sequences.prediction_table(test, each) for name, each in outputs.items()}
+    reports = sequence_systems.sequence_reports(test, outputs, predictions, params)
+    tests = {
+        name: sequence_systems.sequence_tests(test, predictions["after"], table, params)
+        for name, table in predictions.items()
+        if name != "after"
+    }
+    baselines = [name for name in outputs if name not in ("before", "after")]
+    metrics: dict[str, Any] = {
         "before": reports["before"],
         "after": reports["after"],
-        **classification.classification_difference(test, after, before, resampling),
+        **tests["before"],
         "baselines": {name: reports[name] for name in baselines},
-        "against": {
-            name: classification.classification_difference(test, after, said, resampling)
-            for name, said in baselines.items()
-        },
-        "near_duplicates": _without(test, after, tables["near-duplicates"]),
-        "prompt": reports["before"].pop("prompt"),
-        "n": len(test.ids),
+        "against": {name: in_brief(tests[name], test.headline) for name in baselines},
+        "n": rows,
         "groups": len(set(test.groups)),
     }
-    return TrackReport(
-        metrics,
-        {name: classification.prediction_table(test, said) for name, said in systems.items()},
-        tables,
-        controls.warnings,
-    )
-
-
-def same_test_rows() -> bool:
-    """Whether both tracks ask for the same labels of the same texts, so that one table may hold
-    the systems of both."""
-    if load_info("scratch").task != "classification":
-        return False
-    columns = ["id", "text", "label"]
-    scratch = load_split("scratch", "test").select(columns)
-    return bool(scratch.equals(load_split("finetune", "test").select(columns)))
-
-
-def _frozen_model(
-    params: Params, info: Info, test: ClassificationTest
-) -> tuple[Probabilities, Probabilities, dict[str, dict[str, Any]]]:
-    """What the pretrained model knows before any training: zero-shot by similarity to the label
-    descriptions, and a linear probe on its vectors. Prompt and strength are chosen on valid."""
-    encode = TextEncoder(
-        load_encoder(params.pretrained),
-        load_tokenizer(params.pretrained),
-        load_tokenized_info("finetune")["max_source_length"],
-        params.evaluate.batch_size,
-    )
-    train, valid = (labelled_texts("finetune", split, info) for split in ("train", "valid"))
-    labels = [(label.name, label.description) for label in info.labels]
-    chosen = ZeroShot.choose(encode, params.evaluate.prompts, labels, valid[0], valid[1].tolist())
-    vectors = encode(test.texts)
-    probe = regression(
-        (encode(train[0]), train[1]), (encode(valid[0]), valid[1]), vectors, len(labels)
-    )
-    choices: dict[str, dict[str, Any]] = {
-        "before": {
-            "prompt": chosen.prompt,
-            "valid_accuracy": chosen.valid_accuracy[chosen.prompt],
-            "scale": chosen.scale,
-        },
-        "probe": {"strength": probe.strength, "valid_accuracy": probe.valid_accuracy},
+    tables = {
+        "effect-by-length": sequence_systems.effect_by_length(
+            test, predictions["after"], predictions["before"], params
+        )
     }
-    return chosen.probabilities(vectors), probe.probabilities, choices
+    return TrackReport(metrics, predictions, tables)
 
 
-def _tables(
-    params: Params,
-    test: ClassificationTest,
-    before: Probabilities,
-    after: Probabilities,
-    resampling: Resampling,
-) -> dict[str, list[Record]]:
-    """What fine-tuning changed, in examples and by kind of row."""
-    pair = {"before": before, "after": after}
-    right = {name: right_rows(test, said) for name, said in pair.items()}
-    bucket, names = comparison.length_buckets(test.texts)
-    return {
-        "changes": comparison.changed_rows(test, before, after),
-        "confident-errors": comparison.confident_errors(test, after),
-        "confusions": comparison.confusion_pairs(test, pair),
-        "classes": comparison.class_table(test, pair),
-        "effect-by-class": comparison.effect_by(
-            test.gold, test.labels, right["before"], right["after"], resampling
-        ),
-        "effect-by-length": comparison.effect_by(
-            bucket, names, right["before"], right["after"], resampling
-        ),
-        "calibration": [
-            record
-            for name, said in pair.items()
-            for record in reliability_records(reliability(said.max(axis=1), right[name]), name)
-        ],
-        "near-duplicates": comparison.near_duplicates(
-            load_split("finetune", "train").column("text").to_pylist(), test.ids, test.texts
-        ),
-    }
-
-
-def _without(
-    test: ClassificationTest, after: Probabilities, duplicates: list[Record]
-) -> dict[str, float]:
-    """How many test rows stand nearly so in training, and the accuracy on all others."""
-    seen = {record["id"] for record in duplicates}
-    others = np.array([row not in seen for row in test.ids])
-    found: dict[str, float] = {"rows": len(seen), "share": len(seen) / len(test.ids)}
-    if others.any():
-        found["accuracy_without"] = float(right_rows(test, after)[others].mean())
-    return found
+def _answers(params: Params, rows: int, *, before: bool) -> SequenceOutput:
+    """What the pretrained model writes without, or with, fine-tuning."""
+    model = (
+        load_seq2seq(params.pretrained)
+        if before
+        else load_finetuned(FINETUNED_MODEL, task="seq2seq")
+    )
+    settings = params.evaluate
+    with progress(f"evaluate: writing answers {'before' if before else 'after'}", rows) as bar:
+        return pretrained_answers(
+            model,
+            load_tokenizer_folder(FINETUNED_MODEL),
+            open_split("finetune", "test"),
+            rows,
+            beam_size=settings.beam_size,
+            max_length=load_tokenized_info("finetune")["max_target_length"],
+            batch_size=settings.batch_size,
+            advance=bar.advance,
+        )

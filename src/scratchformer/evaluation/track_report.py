@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scratchformer.data.prepared import Info, load_split
+from scratchformer.data.prepared import Info, load_info, load_split
 from scratchformer.evaluation.baselines import CONTROL_ROWS, label_shares, tfidf_regression
 from scratchformer.evaluation.classification import ClassificationTest, label_ids
 from scratchformer.evaluation.comparison import Record
@@ -42,6 +42,17 @@ class Controls:
 def resampling_of(params: Params, groups: list[str]) -> Resampling:
     settings = params.evaluate
     return Resampling(groups, settings.bootstrap_resamples, settings.confidence, params.run.seed)
+
+
+def same_test_rows() -> bool:
+    """Whether both tracks ask for the same answers to the same rows, so that one table may hold
+    the systems of both."""
+    task = load_info("scratch").task
+    if task != load_info("finetune").task:
+        return False
+    columns = ["id", *(("text", "label") if task == "classification" else ("source", "targets"))]
+    scratch = load_split("scratch", "test").select(columns)
+    return bool(scratch.equals(load_split("finetune", "test").select(columns)))
 
 
 def labelled_texts(track: Track, split: SplitName, info: Info) -> tuple[list[str], Ids]:
@@ -78,6 +89,12 @@ def drawn(rows: int, limit: int, seed: int) -> Ids:
     if rows <= limit:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+
+
+def in_brief(tests: Mapping[str, Any], measure: str) -> dict[str, Any]:
+    """Of the tests of two systems the difference in the one measure that is read first, and the
+    p-value of the permutation of groups."""
+    return {measure: tests["delta"][measure], "p_value": tests["permutation"]["p_value"]}
 
 
 def right_rows(test: ClassificationTest, probabilities: Probabilities) -> NDArray[np.bool_]:

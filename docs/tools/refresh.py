@@ -7,7 +7,7 @@ docs/index.md from the chapters. A test keeps pages and sources equal.
 from pathlib import Path
 
 from chapters import DOCS, TOPICS, Chapter, chapters, fill
-from experiments import load_experiment, load_results, table
+from experiments import complete_code, load_experiment, load_results, table
 
 from scratchformer.files import write_whole
 
@@ -43,7 +43,11 @@ def refreshed() -> dict[Path, str]:
     written, results = chapters(), load_results()
     pages = {INDEX: fill(INDEX.read_text(encoding="utf-8"), "topics", topics_table(written))}
     for chapter in written:
-        measured = table(load_experiment(chapter.experiment), results)
+        experiment = load_experiment(chapter.experiment)
+        if complete_code(experiment, results) is None:
+            measured = f"Not measured yet: `python docs/tools/experiments.py {chapter.number:02}`."
+        else:
+            measured = table(experiment, results)
         pages[chapter.path] = fill(chapter.text, "measured", measured)
     return pages
 

@@ -85,10 +85,18 @@ def difference_rows(node: Mapping[str, Any]) -> list[list[str]]:
     if "delta" in node:
         rows += _differences(system_name("before"), node)
     for key, against in node.get("against", {}).items():
-        # Sequences have no tests of right and wrong labels: their differences stand alone.
-        whole = against if "delta" in against else {"delta": against}
-        rows += _differences(system_name(key), whole)
+        rows += _differences(system_name(key), _as_node(against))
     return rows
+
+
+def _as_node(against: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The comparison with another system, in the form of the track's own: differences apart from
+    the p-value of the permutation test, which sequences do not have."""
+    if "delta" in against:
+        return against
+    delta = {key: value for key, value in against.items() if isinstance(value, Mapping)}
+    tests = {"permutation": {"p_value": against["p_value"]}} if "p_value" in against else {}
+    return {"delta": delta, **tests}
 
 
 def _differences(system: str, node: Mapping[str, Any]) -> Iterator[list[str]]:

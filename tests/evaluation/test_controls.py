@@ -74,8 +74,9 @@ def test_an_unknown_letter_and_a_pair_that_cannot_be_aligned_are_survived() -> N
 
 
 def test_the_answer_of_a_wider_context_wins_and_a_tie_goes_to_the_narrower_one() -> None:
-    sources = ["ca", "ca", "ca", "ci", "ci", "nca", "nca"]
-    targets = [["K", "A"]] * 3 + [["S", "I"]] * 2 + [["N", "K", "A"], ["N", "S", "A"]]
+    # Alone "c" is mostly K; before "i" it is S twice and K once, so S wins there.
+    sources = ["ca", "ca", "ca", "ci", "ci", "ci", "nca", "nca"]
+    targets = [["K", "A"]] * 3 + [["S", "I"]] * 2 + [["K", "I"], ["N", "K", "A"], ["N", "S", "A"]]
     model = LetterContext.fit(sources, targets)
     assert model.predict(["ci", "ca"]) == [["S", "I"], ["K", "A"]]
     assert model.predict(["nca"]) == [["N", "K", "A"]]

@@ -1,9 +1,14 @@
 """The test split is scored in `evaluate` and nowhere else (invariant 6)."""
 
 import ast
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from scratchformer.params import Params
 
 PACKAGE = Path(__file__).parents[2] / "src" / "scratchformer"
 OPENERS = {"load_split", "iterate_split", "open_split"}
@@ -65,3 +70,41 @@ def test_an_opened_test_split_is_found() -> None:
     assert offences("for s in SPLITS:\n    open_split('scratch', s)")
     assert offences('path = TOKENIZED / "scratch" / "test.arrow"')
     assert not offences('both = (open_split("scratch", s) for s in ("train", "valid"))')
+
+
+class Silent:
+    """Stands in for tracking: takes everything, keeps nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+def test_both_trainings_run_where_the_test_split_does_not_exist(
+    workplace: Callable[[str, str], Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scratchformer.stages.finetune import finetune
+    from scratchformer.stages.train_scratch import train_scratch
+
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    params = workplace("words", "classes")
+    for track, model in (("scratch", "scratch"), ("finetune", "pretrained")):
+        tokenizers = Path("models/tokenizers") / track
+        tokenizers.mkdir(parents=True)
+        for pattern in ("source.json", "target.json", "tokenizer*"):
+            for file in Path("models", model).glob(pattern):
+                shutil.copy(file, tokenizers)
+    removed = [path for path in Path("data").rglob("test.*") if path.unlink() is None]
+    assert len(removed) == 4
+    shrunk: dict[str, Any] = {
+        "train_scratch": params.train_scratch.model_copy(
+            update={"max_steps": 4, "validate_every": 2, "warmup_steps": 1, "decode_samples": 8}
+        ),
+        "finetune": params.finetune.model_copy(update={"epochs": 1}),
+    }
+    params = params.model_copy(update=shrunk)
+    shutil.rmtree("models/scratch")
+    shutil.rmtree("models/finetuned")
+    train_scratch(params, Silent())  # type: ignore[arg-type]
+    finetune(params, Silent())  # type: ignore[arg-type]
+    assert Path("models/scratch/model.safetensors").exists()
+    assert Path("models/finetuned/model.safetensors").exists()

@@ -1,14 +1,63 @@
 """Beam search: keep the best few hypotheses of each source instead of only the best one.
 
-Scores are compared as sum of log-probabilities / length^penalty, as `transformers` does; the
-paper's §6.1 uses ((5 + length) / 6)^0.6 of Wu et al. 2016.
+Hypotheses that have ended are compared by sum of log-probabilities / length^penalty, as
+`transformers` does; the paper's §6.1 uses ((5 + length) / 6)^0.6 of Wu et al. 2016.
 """
+
+from dataclasses import dataclass, replace
 
 import torch
 
 from .generation import Generated, Writer, finish
 from .model import Transformer
-from .shapes import Int, Tensor
+from .shapes import Float, Int, Tensor
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """Some hypotheses of each source; `best` keeps those that rank highest."""
+
+    ids: Int[Tensor, "source hypothesis length"]
+    scores: Float[Tensor, "source hypothesis"]  # sums of log-probabilities
+    ranks: Float[Tensor, "source hypothesis"]
+
+    def best(self, count: int) -> tuple["Hypotheses", Tensor]:
+        """The `count` best of each source, best first, and which ones they are."""
+        index = self.ranks.topk(count).indices
+        return self.pick(index), index
+
+    def pick(self, index: Int[Tensor, "source kept"]) -> "Hypotheses":
+        """Hypotheses index[s, 0], index[s, 1], … of each source s."""
+        rows = torch.arange(len(index), device=index.device)[:, None]
+        return Hypotheses(self.ids[rows, index], self.scores[rows, index], self.ranks[rows, index])
+
+    def join(self, other: "Hypotheses") -> "Hypotheses":
+        """These and the other ones of each source."""
+        return Hypotheses(
+            torch.cat([self.ids, other.ids], dim=1),
+            torch.cat([self.scores, other.scores], dim=1),
+            torch.cat([self.ranks, other.ranks], dim=1),
+        )
+
+    def of(self, sources: Int[Tensor, " kept"]) -> "Hypotheses":
+        """Only those of these sources."""
+        return Hypotheses(self.ids[sources], self.scores[sources], self.ranks[sources])
+
+
+def extend(
+    hypotheses: Hypotheses, log_probs: Float[Tensor, "source beam vocab"], place: int
+) -> tuple[Hypotheses, Tensor]:
+    """The likeliest continuations by one token, and which hypothesis each continues.
+
+    Twice as many as there were: each can end in one way only, so at most half of them end here.
+    """
+    beam_size, vocab = log_probs.shape[1:]
+    totals = (hypotheses.scores[..., None] + log_probs).flatten(1)
+    scores, choice = totals.topk(2 * beam_size)
+    parent = choice // vocab
+    ids = hypotheses.pick(parent).ids
+    ids[:, :, place] = choice % vocab
+    return Hypotheses(ids, scores, scores), parent
 
 
 @torch.inference_mode()
@@ -29,65 +78,46 @@ def beam_search(
         raise ValueError(f"beam_size ({beam_size}) must be at least 1")
     model.eval()
     config, device = model.config, source.device
-    writer = Writer(model, source)
     result_ids = source.new_full((len(source), max_length), config.pad_id)
     result_scores = torch.zeros(len(source), device=device)
 
-    # Of the sources at work, [source, hypothesis]: open hypotheses, best first; the best ended.
-    rows = torch.arange(len(source), device=device)
+    rows = torch.arange(len(source), device=device)  # the sources at work
     ids = result_ids[:, None].repeat(1, beam_size, 1)
-    scores = torch.full((len(source), beam_size), -torch.inf, device=device)
+    none = torch.full((len(source), beam_size), -torch.inf, device=device)
+    ended = Hypotheses(ids, none, none)
+    scores = none.clone()
     scores[:, 0] = 0.0  # all begin alike: let the first alone speak
-    ended_ids, ended_scores, ended_ranks = ids, scores, torch.full_like(scores, -torch.inf)
-
-    writer.keep_targets(rows.repeat_interleave(beam_size))
+    open_ = Hypotheses(ids, scores, scores)
+    writer = Writer(model, source)
     new = writer.prompt.repeat_interleave(beam_size, dim=0)
+
     for place in range(max_length):
         if not len(rows):
             break
-        # Twice as many candidates as needed: at most half of them can end here.
         log_probs = writer.next_log_probs(new).view(len(rows), beam_size, -1)
-        vocab = log_probs.shape[-1]
-        totals = (scores[..., None] + log_probs).flatten(1)
-        candidate_scores, choice = totals.topk(2 * beam_size)
-        parent, token = choice // vocab, choice % vocab
-        candidate_ids = _pick(ids, parent)
-        candidate_ids[:, :, place] = token
-        ends = (token == config.eos_id) | (place == max_length - 1)
+        candidates, parent = extend(open_, log_probs, place)
+        ends = (candidates.ids[:, :, place] == config.eos_id) | (place == max_length - 1)
 
-        # Ended candidates compete with those that ended before; only the beam's own may.
-        ranks = (candidate_scores / (place + 1) ** length_penalty).masked_fill(~ends, -torch.inf)
+        # What ends here competes with what ended before; only the `beam_size` best may.
+        norm = (place + 1) ** length_penalty
+        ranks = (candidates.scores / norm).masked_fill(~ends, -torch.inf)
         ranks[:, beam_size:] = -torch.inf
-        ended_ranks, best = torch.cat([ended_ranks, ranks], dim=1).topk(beam_size)
-        ended_ids = _pick(torch.cat([ended_ids, candidate_ids], dim=1), best)
-        ended_scores = _pick(torch.cat([ended_scores, candidate_scores], dim=1), best)
+        ended, _ = ended.join(replace(candidates, ranks=ranks)).best(beam_size)
 
         # The best of the others go on.
-        scores, best = candidate_scores.masked_fill(ends, -torch.inf).topk(beam_size)
-        ids = _pick(candidate_ids, best)
-        parent, token = _pick(parent, best), _pick(token, best)
+        scores = candidates.scores.masked_fill(ends, -torch.inf)
+        open_, kept = replace(candidates, scores=scores, ranks=scores).best(beam_size)
+        parent = parent.gather(1, kept)
 
-        hope = scores[:, 0] / (place + 1) ** length_penalty
-        going = (hope > ended_ranks[:, -1]) & (place < max_length - 1)
-        done = ~going
-        result_ids[rows[done]] = ended_ids[done, 0]
-        result_scores[rows[done]] = ended_scores[done, 0]
+        done = (open_.scores[:, 0] / norm <= ended.ranks[:, -1]) | (place == max_length - 1)
+        result_ids[rows[done]] = ended.ids[done, 0]
+        result_scores[rows[done]] = ended.scores[done, 0]
 
-        kept = going.nonzero().squeeze(1)
+        going = (~done).nonzero().squeeze(1)
         first = torch.arange(len(rows), device=device)[:, None] * beam_size
-        writer.keep_targets((first + parent)[kept].flatten())
+        writer.keep_targets((first + parent)[going].flatten())
         if done.any():
-            writer.keep_sources(kept)
-            rows, ids, scores = rows[kept], ids[kept], scores[kept]
-            ended_ids, ended_scores, ended_ranks = (
-                ended_ids[kept],
-                ended_scores[kept],
-                ended_ranks[kept],
-            )
-        new = token[kept].view(-1, 1)
+            writer.keep_sources(going)
+            rows, open_, ended = rows[going], open_.of(going), ended.of(going)
+        new = open_.ids[:, :, place].reshape(-1, 1)
     return finish(result_ids, result_scores, config.pad_id)
-
-
-def _pick(x: Tensor, index: Int[Tensor, "source kept"]) -> Tensor:
-    """x[s, index[s, k]] for every source s and kept k."""
-    return x[torch.arange(len(x), device=x.device)[:, None], index]

@@ -72,6 +72,13 @@ def test_nothing_is_in_two_splits(
     # A given test split loses nothing.
     for (_, given_split), split in zip(rows, result.split, strict=True):
         assert split == TEST or given_split != TEST
+    if cut:  # splits of our own making hold no row twice
+        ours = [
+            (normalised(entry.text), () if labelled else entry.answers)
+            for (entry, given_split), split in zip(rows, result.split, strict=True)
+            if given_split == TRAIN and split != DROPPED
+        ]
+        assert len(set(ours)) == len(ours)
     if labelled:
         taught = {r.answers for (r, _), s in zip(rows, result.split, strict=True) if s == TRAIN}
         used = {r.answers for (r, _), s in zip(rows, result.split, strict=True) if s != DROPPED}

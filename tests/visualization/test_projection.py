@@ -78,6 +78,8 @@ def test_tokens_at_one_place_stay_readable() -> None:
     boxes = [text.get_window_extent() for text in axes.texts]
     for a, b in itertools.combinations(boxes, 2):
         assert not a.overlaps(b)
+    for box in boxes:
+        assert not any(box.contains(*place) for place in axes.transData.transform(points))
 
 
 def test_large_vocabularies_are_labelled_in_part() -> None:

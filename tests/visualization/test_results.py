@@ -6,6 +6,8 @@ from scratchformer.visualization.results import difference_rows, method, scores_
 
 from .conftest import metrics_of
 
+CHANGE = {"value": 0.3, "low": 0.1, "high": 0.5}
+
 
 def test_controls_come_first_and_intervals_stay_with_their_metric() -> None:
     scores = scores_of_track("finetune", metrics_of("seq2seq")["finetune"])
@@ -33,6 +35,12 @@ def test_sequences_are_compared_without_tests_of_labels() -> None:
     assert difference_rows(node) == [
         ["copy of the source", "word error rate", "-0.200", "[-0.300, -0.100]", "", ""]
     ]
+
+
+def test_the_permutation_test_of_sequences_is_shown() -> None:
+    node = {"against": {"copy": {"exact_match": CHANGE, "p_value": 0.04}}}
+    (row,) = difference_rows(node)
+    assert row[1:4] == ["exact match", "+0.300", "[+0.100, +0.500]"]
 
 
 def test_exact_match_is_not_repeated_beside_the_word_error_rate() -> None:

@@ -241,10 +241,10 @@ def _changed(
         if rows.empty:
             yield Missing(title, "No row changed in this direction.")
             continue
-        numbers = [f"{first} (number)", f"{second} (number)"]
+        numbers = [f"{first}, score", f"{second}, score"]
         yield Table(
             title,
-            f"The answers of both systems; the numbers are the {measure}.",
+            f"The answers of both systems; the scores are the {measure}.",
             ["text", "true", first, second, *numbers],
             [
                 [*(_cut(row[key]) for key in ("text", "label", "before", "after")),

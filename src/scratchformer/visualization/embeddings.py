@@ -102,11 +102,12 @@ def sentence_map(
 def _offsets(axes: Any, points: Vectors, labels: Sequence[str]) -> list[tuple[float, float]]:
     """Where each label stands relative to its point, in typographic points.
 
-    The first free place of several around the point, so that labels do not cover each other; in a
-    crowd, where none is free, the first one.
+    The first free place of several around the point, so that labels cover neither each other nor
+    a point; in a crowd, where none is free, the first one.
     """
     centres = axes.transData.transform(points) / axes.figure.dpi * 72
-    taken: list[tuple[float, float, float]] = []  # x, y, half width of the labels so far
+    # x, y, half width: first of the points' own markers, then of the labels placed so far.
+    taken = [(float(x), float(y), 3.0) for x, y in centres]
     offsets = []
     for (x, y), label in zip(centres, labels, strict=False):
         half = len(label) * SMALL * 0.36

@@ -36,9 +36,9 @@ def split_heads(
     x: Float[Tensor, "batch length width"], num_heads: int, parts: int
 ) -> tuple[Float[Tensor, "batch heads length d_head"], ...]:
     """Cut a projection of `parts` tensors side by side into them, each into its heads."""
-    batch, length, _ = x.shape
-    heads = [part.view(batch, length, num_heads, -1) for part in x.chunk(parts, dim=-1)]
-    return tuple(head.transpose(1, 2) for head in heads)
+    batch, length, width = x.shape
+    shape = (batch, length, num_heads, width // (parts * num_heads))
+    return tuple(part.view(shape).transpose(1, 2) for part in x.chunk(parts, dim=-1))
 
 
 def join_heads(

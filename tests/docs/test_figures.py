@@ -11,6 +11,7 @@ CHAPTERS = chapters()
 LARGEST = 60_000  # bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
 def test_a_picture_is_what_its_script_draws(chapter) -> None:
     """Fonts and sums differ a little between machines; the picture may, too."""

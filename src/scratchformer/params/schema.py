@@ -195,15 +195,22 @@ class TrainScratch(Section):
 
 
 class Finetune(Section):
+    method: Literal["full", "lora"]
+    lora_rank: Count
+    lora_alpha: Annotated[float, Field(gt=0)]
+    lora_dropout: Probability
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["linear", "cosine", "constant"]
     warmup_share: Probability
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Probability
     class_weights: Literal["none", "balanced"]
     freeze: Literal["none", "embeddings"]
     frozen_layers: Annotated[int, Field(ge=0)]
+    precision: Literal["float32", "bfloat16"]
+    gradient_checkpointing: bool
     patience: Count
     log_every: Count
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from scratchformer.errors import ParamsError
 from scratchformer.files import write_json, write_whole_folder
 from scratchformer.params import Finetune
+from scratchformer.pretrained.adapters import add_adapters, merge_adapters
 from scratchformer.pretrained.freezing import freeze
 from scratchformer.pretrained.loading import quiet_transformers
 from scratchformer.pretrained.tasks import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 OnLog = Callable[[Mapping[str, float], int], None]
 CLIP_NORM = 1.0  # largest global gradient norm
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class FinetuneReport:
     train_loss: float  # the last row of train.csv
     stop_reason: str
     parameters: int
-    trained_parameters: int
+    trained_parameters: int  # with LoRA those of the adapters, which `parameters` do not hold
     tokens: int  # input tokens seen
     valid: dict[str, float]  # scores at the best step
 
@@ -68,6 +70,7 @@ def finetune(
     Raises:
         Interrupted: a signal asked to stop; the checkpoint is in place.
         GateError: the loss is not a number.
+        ParamsError: `settings` do not fit the model or the machine.
     """
     from transformers import PrinterCallback
 
@@ -77,6 +80,7 @@ def finetune(
     from scratchformer.training.signals import stop_on_signals
 
     model = task.model
+    adapted = add_adapters(model, settings, seed) if settings.method == "lora" else None
     freeze(model, settings.freeze, settings.frozen_layers)
     trainer = ResumableTrainer(
         task,
@@ -93,7 +97,9 @@ def finetune(
             Watch(trainer, settings.log_every, checkpoint_seconds, on_log, bar, stop)
         )
         trainer.train_to_the_end()
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    trained = sum(parameter.numel() for parameter in trainer.trained_weights().values())
+    if adapted is not None:
+        merge_adapters(adapted)
     done = trainer.progress
     return FinetuneReport(
         best_step=done.best_step,
@@ -101,8 +107,8 @@ def finetune(
         best_valid_loss=done.best["loss"],
         train_loss=done.train_loss or 0.0,
         stop_reason=done.stop_reason or "",
-        parameters=sum(size for size, _ in sizes),
-        trained_parameters=sum(size for size, trained in sizes if trained),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trained_parameters=trained,
         tokens=done.tokens,
         valid=done.best,
     )
@@ -133,22 +139,42 @@ def _arguments(settings: Finetune, seed: int, folder: Path) -> "TrainingArgument
     import torch
     from transformers import TrainingArguments
 
+    if settings.precision == "bfloat16" and not _has_bfloat16():
+        raise ParamsError(
+            "finetune.precision: bfloat16, but neither a GPU nor the CPU of this machine computes "
+            "in it; set precision: float32"
+        )
     return TrainingArguments(
         output_dir=str(folder),
         seed=seed,
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
+        lr_scheduler_type=SCHEDULES[settings.schedule],
         warmup_steps=settings.warmup_share,  # below 1, transformers reads it as a share
         weight_decay=settings.weight_decay,
         max_grad_norm=CLIP_NORM,
+        bf16=settings.precision == "bfloat16",
+        activation_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},  # frozen embeddings are no bar
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="no",  # `Watch` writes the curves
+        use_cpu=not torch.cuda.is_available(),  # else it refuses bfloat16 without a GPU
         report_to="none",
         disable_tqdm=True,
         log_level="error",
         remove_unused_columns=False,  # the data set is row numbers; the collator looks them up
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+
+
+def _has_bfloat16() -> bool:
+    """Whether the machine multiplies matrices of bfloat16 itself. Without such units a CPU
+    imitates them, slower than it computes in float32."""
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    units = torch.cpu.get_capabilities()
+    return bool(units.get("avx512_bf16") or units.get("amx_bf16") or units.get("bf16"))

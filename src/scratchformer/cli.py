@@ -141,6 +141,35 @@ def readme(
 
 
 @app.command()
+def card() -> None:
+    """Print the model card of models/finetuned, with its scores on the test split."""
+    from scratchformer.evaluation.results_table import card_with_results
+
+    print(card_with_results(), end="")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="New; `mlflow models serve` serves it.")],
+    model: Annotated[Path, typer.Option(help="models/scratch or models/finetuned.")] = Path(
+        "models/finetuned"
+    ),
+    example: Annotated[str, typer.Option(help="A text for the input example.")] = "transformer",
+) -> None:
+    """Write a model as an MLflow pyfunc without pickles."""
+    from scratchformer.evaluation.results_table import card_with_results
+    from scratchformer.layout import FINETUNED_MODEL
+    from scratchformer.prediction.served import export_pyfunc
+    from scratchformer.tracking.store import quiet_environment
+
+    os.environ.update(quiet_environment())  # before MLflow is imported
+    text = card_with_results() if model == FINETUNED_MODEL else None
+    export_pyfunc(model, folder, example, text)
+    print(f"{folder}: written; serve it on this machine only with")
+    print(f"mlflow models serve --env-manager local --host 127.0.0.1 --model-uri {folder}")
+
+
+@app.command()
 def predict(
     texts: Annotated[list[str] | None, typer.Argument(help="Nothing: lines of stdin.")] = None,
     model: Annotated[Path, typer.Option(help="models/scratch or models/finetuned.")] = Path(

@@ -49,7 +49,7 @@ class Place:
         report = finetune(task, settings, 1, self.checkpoints, on_log, checkpoint_seconds=0.0)
         tokenizer = self.folder / "tokenizer"
         tokenizer.mkdir(exist_ok=True)
-        save_finetuned(self.model, tokenizer, report, self.output)
+        save_finetuned(self.model, tokenizer, report, "# A card\n", self.output)
         return report
 
     def digests(self) -> dict[str, str]:
@@ -78,7 +78,7 @@ def test_what_is_saved_is_a_plain_model_that_learned(
     place, report = whole
     assert report.valid["accuracy"] > 0.6  # of three classes
     assert sorted(path.name for path in place.output.iterdir()) == [
-        "config.json", "model.safetensors", "training.json",
+        "README.md", "config.json", "model.safetensors", "training.json",
     ]  # fmt: skip
     assert "lora" not in (place.output / "config.json").read_text()
     from transformers import BertForSequenceClassification

@@ -61,7 +61,7 @@ class Runs:
         tokenizer.mkdir(exist_ok=True)
         for path in self.tiny_bert.glob("tokenizer*.json"):
             (tokenizer / path.name).write_bytes(path.read_bytes())
-        save_finetuned(model, tokenizer, report, self.output)
+        save_finetuned(model, tokenizer, report, "# A card\n", self.output)
         return report
 
     def digests(self) -> dict[str, str]:
@@ -130,7 +130,7 @@ def test_plain_transformers_loads_the_folder(whole: Runs, rows: pa.Table) -> Non
     from transformers import pipeline
 
     assert sorted(path.name for path in whole.output.iterdir()) == [
-        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
         "training.json",
     ]
     answers = pipeline("text-classification", model=str(whole.output), top_k=None)(
@@ -146,7 +146,7 @@ def test_plain_transformers_loads_the_folder(whole: Runs, rows: pa.Table) -> Non
 
 def test_no_pickle_and_no_path_of_this_machine(whole: Runs) -> None:
     files = [path for path in whole.folder.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".json", ".csv", ".safetensors"}
+    assert {path.suffix for path in files} == {".json", ".csv", ".md", ".safetensors"}
     for path in whole.output.iterdir():
         assert str(whole.folder.parent).encode() not in path.read_bytes()
     assert read_json(whole.output / "training.json")["steps"] == 30

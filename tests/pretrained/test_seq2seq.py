@@ -71,7 +71,7 @@ def test_fine_tuning_helps_and_the_folder_is_complete(
     assert report.valid["loss"] < before - 0.1
     assert report.steps == 8
     (tmp_path / "tokenizer").mkdir()
-    save_finetuned(model, tmp_path / "tokenizer", report, tmp_path / "out")
+    save_finetuned(model, tmp_path / "tokenizer", report, "# A card\n", tmp_path / "out")
     again = load_finetuned(tmp_path / "out", task="seq2seq")
     assert Sequences(again, copies, copies).score()["loss"] == pytest.approx(report.valid["loss"])
     header = (tmp_path / "checkpoints" / "history" / "valid.csv").read_text().splitlines()[0]

@@ -8,9 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from scratchformer.data.prepared import Info, Label
 from scratchformer.errors import DataError
 from scratchformer.files import read_json, write_json
 from scratchformer.params import Params, Pretrained, load_params
+from scratchformer.pretrained.model_card import licence_of
 from scratchformer.stages.finetune import finetune
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +51,12 @@ def params(
         with pa.ipc.new_file(str(tokens / f"{split}.arrow"), table.schema) as writer:
             writer.write_table(table)
     write_json(tokens / "info.json", {"task": "classification", "labels": ["x", "y", "z"]})
+    labels = (Label("x", "the first"), Label("y", ""), Label("z", "the last"))
+    counts = {"train": 150, "valid": 50, "test": 10}
+    Path("data/prepared/finetune").mkdir(parents=True)
+    Info(
+        "classification", "words", "Words.", "A test.", "CC0-1.0", True, labels, counts
+    ).save(Path("data/prepared/finetune/info.json"))
     for path in tiny_bert.glob("tokenizer*.json"):
         shutil.copy(path, tokenizer)
     params = load_params(ROOT / "params.yaml")
@@ -75,8 +83,36 @@ def test_the_outputs_are_in_place_and_the_checkpoint_is_gone(params: Params) -> 
     }
 
 
+def test_the_card_is_written_from_the_run(params: Params) -> None:
+    finetune(params, Recorder())  # type: ignore[arg-type]
+    card = Path("models/finetuned/README.md").read_text(encoding="utf-8")
+    report = read_json(Path("models/finetuned/training.json"))
+    for told in (
+        "# tiny-bert, fine-tuned on words",
+        "pipeline_tag: text-classification",
+        "Licence of the data: CC0-1.0",
+        "its licence: not stated",
+        "Rows: 150 train, 50 valid, 10 test.",
+        "- `x`: the first\n- `y`\n",
+        f"{report['steps']} updates",
+        f"| accuracy | {report['valid']['accuracy']:.4f} |",
+        "| `learning_rate` | 0.0002 |",
+    ):
+        assert told in card
+    assert str(Path(params.pretrained.name).parent) not in card  # no path of this machine
+    finetune(params, Recorder())  # type: ignore[arg-type]
+    assert Path("models/finetuned/README.md").read_text(encoding="utf-8") == card
+
+
+def test_the_licence_of_a_pretrained_model_is_read_from_its_card(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\nlicense: none of it\n")
+    assert licence_of(tmp_path) == "mit"
+    (tmp_path / "README.md").write_text("no head\nlicense: mit\n"[:8])
+    assert licence_of(tmp_path).startswith("not stated")
+
+
 def test_without_tokenized_data(params: Params) -> None:
-    shutil.rmtree("data")
+    shutil.rmtree("data/tokenized")
     with pytest.raises(DataError, match="dvc repro tokenize"):
         finetune(params, Recorder())  # type: ignore[arg-type]
     assert not Path("models/finetuned").exists()

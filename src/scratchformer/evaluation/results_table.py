@@ -8,7 +8,9 @@ compares both, so no number in README is typed by hand.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scratchformer.errors import ParamsError
+from scratchformer.errors import DataError, ParamsError
+from scratchformer.files import read_json
+from scratchformer.layout import FINETUNED_MODEL, METRICS
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -66,6 +68,24 @@ def replace_block(readme: str, metrics: Metrics) -> str:
     if not (found and closed):
         raise ParamsError(f"README.md: expected the lines {BEGIN} and {END}, in this order")
     return f"{before}{BEGIN}\n{render(metrics)}\n{END}{after}"
+
+
+def card_with_results() -> str:
+    """The model card that the training wrote, and what the test split said afterwards, if it has
+    been asked. The card in models/finetuned itself stays as the training left it.
+
+    Raises:
+        DataError: there is no fine-tuned model.
+    """
+    path = FINETUNED_MODEL / "README.md"
+    if not path.is_file():
+        raise DataError(f"{path}: not found; `dvc repro finetune` makes it")
+    card = path.read_text(encoding="utf-8")
+    if not METRICS.is_file():
+        return card
+    metrics = read_json(METRICS)
+    shown = {key: metrics[key] for key in ("finetune", "method")}
+    return f"{card}\n## Scores on the test split\n\n{render(shown)}\n"
 
 
 def summary_rows(metrics: Metrics) -> list[tuple[str, str]]:

@@ -112,12 +112,12 @@ def _writer(target: Path | None, stack: ExitStack) -> Write:
     file = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
     if kind == ".jsonl":
         return lambda row, text, answers: print(
-            json.dumps({**row, **_columns(answers)}, ensure_ascii=False), file=file
+            json.dumps({**row, **answer_columns(answers)}, ensure_ascii=False), file=file
         )
     made: list[csv.DictWriter[str]] = []
 
     def write(row: Row, text: str, answers: list[Answer]) -> None:
-        full = {**row, **_columns(answers)}
+        full = {**row, **answer_columns(answers)}
         if not made:
             delimiter = "\t" if kind == ".tsv" else ","
             made.append(
@@ -134,7 +134,8 @@ def _print(row: Row, text: str, answers: list[Answer]) -> None:
         print(f"{text}\t{answer.text}\t{answer.probability:.4f}")
 
 
-def _columns(answers: list[Answer]) -> Row:
+def answer_columns(answers: list[Answer]) -> Row:
+    """`prediction` and `probability`; a second best answer has `prediction_2` and so on."""
     columns: Row = {}
     for rank, answer in enumerate(answers, 1):
         ending = "" if rank == 1 else f"_{rank}"

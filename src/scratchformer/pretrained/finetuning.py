@@ -115,14 +115,15 @@ def finetune(
 
 
 def save_finetuned(
-    model: "PreTrainedModel", tokenizer: Path, report: FinetuneReport, folder: Path
+    model: "PreTrainedModel", tokenizer: Path, report: FinetuneReport, card: str, folder: Path
 ) -> None:
-    """Write the folder that plain `transformers` loads: config, safetensors, tokenizer files, and
-    training.json with the report."""
+    """Write the folder that plain `transformers` loads: config, safetensors, tokenizer files,
+    training.json with the report, and the model card as README.md."""
     with quiet_transformers(), write_whole_folder(folder) as whole:
         shutil.copytree(tokenizer, whole, dirs_exist_ok=True)
         model.save_pretrained(whole)
         write_json(whole / "training.json", asdict(report))
+        (whole / "README.md").write_text(card, encoding="utf-8")
 
 
 def _class_weights(task: FinetuneTask, settings: Finetune) -> "Tensor | None":

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from scratchformer.layout import FINETUNED_MODEL, HISTORY, TOKENIZED, TOKENIZERS
+from scratchformer.layout import FINETUNED_MODEL, HISTORY, PREPARED, TOKENIZED, TOKENIZERS
 from scratchformer.params import Params
 from scratchformer.terminal import Summary
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 INPUTS = (
+    PREPARED / "finetune" / "info.json",
     TOKENIZED / "finetune" / "train.arrow",
     TOKENIZED / "finetune" / "valid.arrow",
     TOKENIZED / "finetune" / "info.json",
@@ -33,12 +34,14 @@ def finetune(params: Params, run: "StageRun") -> Summary:
 
     import torch
 
+    from scratchformer.data.prepared import load_info
     from scratchformer.data.tokenized import load_tokenized_info, open_split
     from scratchformer.files import write_whole_folder
     from scratchformer.pretrained.finetuning import finetune as train
     from scratchformer.pretrained.finetuning import save_finetuned
     from scratchformer.pretrained.loading import load_classifier, load_seq2seq
     from scratchformer.pretrained.locating import locate
+    from scratchformer.pretrained.model_card import model_card
     from scratchformer.pretrained.tasks import make_task
     from scratchformer.training.fingerprint import collect_facts
     from scratchformer.training.session import training_session
@@ -47,8 +50,9 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     torch.set_num_threads(params.run.threads)
     info = load_tokenized_info("finetune")
     sections = {"run": params.run, "finetune": params.finetune, "pretrained": params.pretrained}
-    facts = collect_facts(sections, [*INPUTS, locate(params.pretrained)], CODE)
-    for path in INPUTS[:2]:
+    pretrained = locate(params.pretrained)
+    facts = collect_facts(sections, [*INPUTS, pretrained], CODE)
+    for path in INPUTS[1:3]:
         run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
     with training_session(checkpoint_root("finetune"), facts) as checkpoints:
         if info["task"] == "classification":
@@ -58,7 +62,8 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         splits = (open_split("finetune", split) for split in ("train", "valid"))
         task = make_task(info["task"], model, *splits)
         report = train(task, params.finetune, params.run.seed, checkpoints, run.log_metrics)
-        save_finetuned(model, TOKENIZERS / "finetune", report, FINETUNED_MODEL)
+        card = model_card(params, load_info("finetune"), report, pretrained, type(model).__name__)
+        save_finetuned(model, TOKENIZERS / "finetune", report, card, FINETUNED_MODEL)
         with write_whole_folder(HISTORY / "finetune") as folder:
             shutil.copytree(checkpoints.folder / "history", folder, dirs_exist_ok=True)
     run.log_summary(asdict(report))

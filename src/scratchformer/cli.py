@@ -6,12 +6,21 @@ a mistyped argument answer at once.
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scratchformer.errors import DataError, ScratchformerError
+
+
+class Layout(StrEnum):
+    """What kind of folder `export` writes."""
+
+    pyfunc = "pyfunc"
+    transformers = "transformers"
+
 
 app = typer.Typer(
     help="A Transformer from scratch, a fine-tuned one, and an honest comparison.",
@@ -150,13 +159,22 @@ def card() -> None:
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="New; `mlflow models serve` serves it.")],
+    folder: Annotated[Path, typer.Argument(help="A new one.")],
     model: Annotated[Path, typer.Option(help="models/scratch or models/finetuned.")] = Path(
         "models/finetuned"
     ),
-    example: Annotated[str, typer.Option(help="A text for the input example.")] = "transformer",
+    layout: Annotated[
+        Layout, typer.Option("--as", help="pyfunc: for MLflow. transformers: of models/scratch.")
+    ] = Layout.pyfunc,
+    example: Annotated[str, typer.Option(help="pyfunc: its input example.")] = "transformer",
 ) -> None:
-    """Write a model as an MLflow pyfunc without pickles."""
+    """Write a model for MLflow (no pickles), or one from scratch for transformers."""
+    if layout is Layout.transformers:
+        from scratchformer.pretrained.exporting import export_transformers
+
+        export_transformers(model, folder)
+        print(f"{folder}: written; pretrained: {{kind: folder, name: {folder}}} fine-tunes it")
+        return
     from scratchformer.evaluation.results_table import card_with_results
     from scratchformer.layout import FINETUNED_MODEL
     from scratchformer.prediction.served import export_pyfunc

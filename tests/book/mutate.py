@@ -73,15 +73,18 @@ def run_tests(package_parent: Path, tests: list[str]) -> dict[str, str]:
     return json.loads(text) if text else {}
 
 
-def seed(bug: dict[str, str], package_parent: Path) -> None:
-    """Copy the package and put the bug in. Raises ValueError if the old text is not unique."""
+def seed(bug: dict[str, str], package_parent: Path, room: str = "transformer") -> None:
+    """Copy a room of the package ("": all) and put the bug in; its file is named from there.
+
+    Raises ValueError if the old text is not unique.
+    """
     shutil.copytree(
-        ROOT / "src" / "scratchformer" / "transformer",
-        package_parent / "scratchformer" / "transformer",
+        ROOT / "src" / "scratchformer" / room,
+        package_parent / "scratchformer" / room,
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     (package_parent / "scratchformer" / "__init__.py").touch()
-    path = package_parent / "scratchformer" / "transformer" / bug["file"]
+    path = package_parent / "scratchformer" / room / bug["file"]
     text = path.read_text(encoding="utf-8")
     if text.count(bug["old"]) != 1:
         raise ValueError(f"{bug['name']}: {bug['file']} has {bug['old']!r} not exactly once")

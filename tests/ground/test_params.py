@@ -194,7 +194,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 def test_a_stage_refuses_wrong_parameters_before_it_imports_anything_heavy(
     tmp_path: Path, stage: str
 ) -> None:
-    text = TEXT.replace("learning_rate: 0.002 ", "learning_rate: x ")
+    text = re.sub(r"(learning_rate:) \S+", r"\1 x", TEXT, count=1)
     (tmp_path / "params.yaml").write_text(text)
     watched = (
         f"import sys, runpy\n"

@@ -1,5 +1,6 @@
 """From the text of params.yaml to `Params`, or to an error that says where and what to mend."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,12 @@ def _describe(problem: Any, document: Any, path: Path) -> str:
         return f"{where}: {message}"
     if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
         message = "expected a mapping of keys"
-    return f"{where}: {message}, found {_show(problem['input'])}"
+    hint = ""
+    if problem["type"] == "literal_error":
+        choices = [choice.strip("'") for choice in re.split(", | or ", problem["ctx"]["expected"])]
+        nearest = _nearest(str(problem["input"]), choices)
+        hint = f"; did you mean {nearest}?" if nearest else ""
+    return f"{where}: {message}, found {_show(problem['input'])}{hint}"
 
 
 def _location_in_document(loc: tuple[int | str, ...], document: Any) -> list[int | str]:

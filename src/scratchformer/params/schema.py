@@ -177,6 +177,18 @@ class Model(Section):
         return self
 
 
+GateName = Literal[
+    "future",
+    "padding",
+    "encoder_used",
+    "gradients",
+    "initial_loss",
+    "input_matters",
+    "overfits_one_batch",
+    "learning_rate",
+]
+
+
 class TrainScratch(Section):
     model: Model
     learning_rate: Annotated[float, Field(gt=0)]
@@ -192,6 +204,7 @@ class TrainScratch(Section):
     patience: Count
     decode_samples: Count
     log_every: Count
+    skip_gates: list[GateName]
 
 
 class Finetune(Section):

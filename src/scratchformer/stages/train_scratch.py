@@ -62,6 +62,7 @@ def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "T
     from scratchformer.terminal import say
     from scratchformer.tokenization import load_tokenizers
     from scratchformer.training.build import build_objective
+    from scratchformer.training.gates import pass_gates
     from scratchformer.training.loop import Training
     from scratchformer.training.outputs import readable
 
@@ -82,7 +83,14 @@ def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "T
             run.log_table("samples", [{"step": step, **row} for row in rows])
 
     return Training(
-        objective, train, settings, seed, checkpoints, on_log=run.log_metrics, on_samples=show
+        objective,
+        train,
+        settings,
+        seed,
+        checkpoints,
+        on_log=run.log_metrics,
+        on_samples=show,
+        before_first=lambda: pass_gates(objective, train, settings, seed),
     )
 
 

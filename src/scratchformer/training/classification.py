@@ -1,7 +1,10 @@
 """Classification with an encoder: one label for a whole text."""
 
+from copy import copy, deepcopy
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from scratchformer.data.batches import Batch, TokenBatches
 from scratchformer.training.loss import smoothed_cross_entropy
@@ -22,11 +25,21 @@ class ClassificationObjective:
         self._valid = valid
 
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
-        assert batch.label is not None
-        logits = self.model(torch.from_numpy(batch.source))
-        loss = smoothed_cross_entropy(logits, torch.from_numpy(batch.label), self._smoothing)
+        logits, label = self.predict(batch)
+        loss = smoothed_cross_entropy(logits, label, self._smoothing)
         (loss / tokens_of_update).backward()  # type: ignore[no-untyped-call]
         return loss.item()
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        assert batch.label is not None
+        return self.model(torch.from_numpy(batch.source)), torch.from_numpy(batch.label)
+
+    def for_trial(self, label_smoothing: float | None = None) -> "ClassificationObjective":
+        trial = copy(self)
+        trial.model = deepcopy(self.model).eval()
+        if label_smoothing is not None:
+            trial._smoothing = label_smoothing
+        return trial
 
     @torch.inference_mode()
     def validate(self) -> Validation:
@@ -35,11 +48,9 @@ class ClassificationObjective:
         self.model.eval()
         loss, labels, answers = 0.0, [], []
         for batch in self._valid.in_length_order():
-            assert batch.label is not None
-            logits = self.model(torch.from_numpy(batch.source))
-            label = torch.from_numpy(batch.label)
+            logits, label = self.predict(batch)
             loss += smoothed_cross_entropy(logits, label).item()
-            labels.append(batch.label)
+            labels.append(label.numpy())
             answers.append(logits.argmax(dim=-1).numpy())
         self.model.train()
         label_ids, answer_ids = np.concatenate(labels), np.concatenate(answers)

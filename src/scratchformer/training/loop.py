@@ -65,6 +65,7 @@ class Training:
         checkpoints: where to go on from, and where to write.
         on_log: gets every row of the curves, names like "train.loss", and its step.
         on_samples: gets the decoded rows of every validation.
+        before_first: is called before the first update, not when a checkpoint is taken up.
         checkpoint_seconds: a checkpoint is written at each validation, and at the latest after
             this time. When they are written does not change the result.
     """
@@ -78,12 +79,13 @@ class Training:
         checkpoints: Checkpoints,
         on_log: OnLog = lambda values, step: None,
         on_samples: OnSamples = lambda step, samples: None,
+        before_first: Callable[[], None] = lambda: None,
         checkpoint_seconds: float = 60.0,
     ) -> None:
         self.objective, self.model = objective, objective.model
         self.batches, self.settings, self.seed = batches, settings, seed
         self.checkpoints = checkpoints
-        self.on_log, self.on_samples = on_log, on_samples
+        self.on_log, self.on_samples, self.before_first = on_log, on_samples, before_first
         self.checkpoint_seconds = checkpoint_seconds
         self.state = TrainingState()
         self.optimizer = make_optimizer(self.model, settings.weight_decay)
@@ -243,6 +245,7 @@ class Training:
         self.model.train()
         found = self.checkpoints.newest(lambda facts: self.history.damage(facts["history"]))
         if found is None:
+            self.before_first()
             self.history.start()
             return
         facts = dict(found.facts)

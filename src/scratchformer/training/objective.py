@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from torch import Tensor
+
 from scratchformer.data.batches import Batch
 from scratchformer.transformer import EncoderClassifier, Transformer
 
@@ -38,6 +40,15 @@ class Objective(Protocol):
 
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
         """Add the gradient of loss / tokens_of_update; return the loss, summed over tokens."""
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """([tokens, classes] logits, [tokens] right answers), row after row, without padding."""
+
+    def for_trial(self, label_smoothing: float | None = None) -> "Objective":
+        """The same over a copy of the model, without dropout: whatever happens to it stays there.
+
+        `label_smoothing` replaces that of the training; None keeps it.
+        """
 
     def validate(self) -> Validation:
         """Loss without smoothing and the scores of the whole validation split."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +60,17 @@ class Seq2SeqObjective:
             self._smoothing,
             tokens_of_update,
         )
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        hidden, target = self._hidden(batch)
+        return self.model.project(hidden), target
+
+    def for_trial(self, label_smoothing: float | None = None) -> "Seq2SeqObjective":
+        trial = copy(self)
+        trial.model = deepcopy(self.model).eval()
+        if label_smoothing is not None:
+            trial._smoothing = label_smoothing
+        return trial
 
     @torch.inference_mode()
     def validate(self) -> Validation:

@@ -1,0 +1,157 @@
+"""The gates: each bug turns its own red and no other, and the training does not notice them."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from scratchformer.data.batches import TokenBatches
+from scratchformer.errors import GateError, ParamsError
+from scratchformer.params import GateName, load_params
+from scratchformer.training.build import build_objective
+from scratchformer.training.gates import GATES, pass_gates, run_gates
+from scratchformer.training.gates.rate import FAR
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+BUGS = tomllib.loads((HERE / "gate_bugs.toml").read_text(encoding="utf-8"))["bug"]
+NAMES = [gate.name for gate in GATES]
+SIGNS = {"green": "·", "red": "RED", "not judged": "-", "skipped": "s"}
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    output = tmp_path_factory.mktemp("gates") / "matrix.json"
+    command = [sys.executable, HERE / "gate_matrix.py", output]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    found = json.loads(output.read_text(encoding="utf-8"))
+    width = max(map(len, found))
+    print(f"\n{'bug':{width}}  " + "  ".join(NAMES))
+    for bug, outcomes in found.items():
+        cells = (f"{SIGNS[outcomes[name][0]]:^{len(name)}}" for name in NAMES)
+        print(f"{bug or '(none)':{width}}  " + "  ".join(cells))
+    return found
+
+
+@pytest.mark.slow
+def test_untouched_code_is_green(matrix):
+    assert {name: state for name, (state, _) in matrix[""].items()} == dict.fromkeys(NAMES, "green")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", BUGS, ids=[bug["name"] for bug in BUGS])
+def test_a_bug_turns_its_own_gate_red_and_no_other(matrix, bug):
+    states = {name: state for name, (state, _) in matrix[bug["name"]].items()}
+    assert [name for name, state in states.items() if state == "red"] == [bug["gate"]]
+    after = {gate.name: gate.after for gate in GATES}
+    for name, state in states.items():
+        assert (state == "not judged") == (bug["gate"] in after[name]), name
+
+
+def test_every_gate_that_can_be_red_has_its_bugs():
+    assert {bug["gate"] for bug in BUGS} == {*NAMES} - {"learning_rate"}
+    assert len({bug["name"] for bug in BUGS}) == len(BUGS) >= 8
+    assert get_args(GateName) == tuple(NAMES)
+
+
+def test_the_training_is_the_same_with_and_without_gates(training):
+    """Weights, curves and random numbers: bit by bit."""
+    left_alone, gated = training(folder="alone"), training()
+    torch.manual_seed(3)
+    left_alone._start()
+    after_alone = torch.rand(5)
+    gated.before_first = lambda: pass_gates(gated.objective, gated.batches, gated.settings, 1)
+    torch.manual_seed(3)
+    gated._start()
+    assert torch.equal(torch.rand(5), after_alone)
+    assert gated.model.training
+    assert all(parameter.grad is None for parameter in gated.parameters.values())
+    for one in (left_alone, gated):
+        for _ in range(3):
+            one.update()
+    for name, parameter in gated.parameters.items():
+        assert torch.equal(parameter, left_alone.parameters[name])
+
+
+def test_gates_run_before_the_first_update_only(training):
+    calls = []
+    first = training({"before_first": lambda: calls.append(first.state.step)}, max_steps=4)
+    first.run()
+    training({"before_first": lambda: calls.append("again")}, max_steps=4).run()
+    assert calls == [0]
+
+
+@pytest.fixture
+def detached(training, monkeypatch):
+    """A training whose encoder does not learn and whose loss is wrong."""
+    one = training()
+    one.model.encoder.register_forward_hook(lambda module, inputs, output: output.detach())
+    backward = type(one.objective).backward
+    monkeypatch.setattr(
+        type(one.objective), "backward", lambda self, *given: 2 * backward(self, *given)
+    )
+    return one
+
+
+def test_all_red_gates_are_told_together_and_can_be_skipped(detached, capsys):
+    def gates(*skipped: str) -> str:
+        settings = detached.settings.model_copy(update={"skip_gates": list(skipped)})
+        with pytest.raises(GateError) as caught:
+            pass_gates(detached.objective, detached.batches, settings, 1)
+        assert caught.value.exit_code == 4
+        return str(caught.value)
+
+    both = gates("input_matters", "overfits_one_batch", "learning_rate").splitlines()
+    assert both[0].startswith("gate gradients is red: no gradient: source_embedding.tokens.weight")
+    assert both[1].startswith("gate initial_loss is red: even guessing among 12 answers costs 4.97")
+    assert all("to train all the same, add" in line for line in both)
+    assert "- a model without the source does worse: as train_sc" in capsys.readouterr().out
+    one = gates("gradients", "input_matters", "overfits_one_batch", "learning_rate")
+    assert one.count("\n") == 0 and one.startswith("gate initial_loss")
+
+
+def test_a_learning_rate_far_outside_is_a_warning(training, capsys):
+    skipped = [name for name in NAMES if name != "learning_rate"]
+    for rate, warned in ((0.01, False), (FAR, True), (1e-9, True)):
+        one = training(learning_rate=float(rate), skip_gates=skipped)
+        pass_gates(one.objective, one.batches, one.settings, 1)
+        assert (f"learning_rate is {rate:g}, but" in capsys.readouterr().err) == warned
+
+
+def classifier(settings, labels_are_known: bool):
+    random = np.random.default_rng(0)
+    texts = [random.integers(4, 9, random.integers(2, 7)).tolist() for _ in range(80)]
+    table = pa.table({
+        "row": pa.array(range(80), pa.int32()),
+        "source": pa.array([[*text, 2] for text in texts], pa.list_(pa.int32())),
+        "label": pa.array([sum(text) % 3 for text in texts], pa.int32()),
+    })
+    if not labels_are_known:
+        table = table.set_column(1, "source", pa.array([[4, 2]] * 80, pa.list_(pa.int32())))
+    batches = TokenBatches(table, 64, 0)
+    info = {"task": "classification", "source_vocab_size": 9, "max_source_length": 7}
+    return build_objective(settings(), {**info, "num_labels": 3}, batches, 0), batches, settings()
+
+
+def test_a_classifier_has_the_gates_that_make_sense(settings):
+    outcomes, _ = run_gates(*classifier(settings, True), 0)
+    assert {*NAMES} - {*outcomes} == {"future", "encoder_used"}
+    assert {outcome.state for outcome in outcomes.values()} == {"green"}
+    outcomes, _ = run_gates(*classifier(settings, False), 0)
+    assert outcomes["input_matters"].state == "red"
+
+
+def test_an_unknown_gate_is_named_with_the_nearest(tmp_path):
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("skip_gates: []", "skip_gates: [initial_los]"), encoding="utf-8")
+    with pytest.raises(ParamsError, match=r"skip_gates\.0: .*did you mean initial_loss\?"):
+        load_params(path)

@@ -14,7 +14,7 @@ from scratchformer.visualization.style import styled
 
 FIGURES = Path(__file__).resolve().parent
 IMAGES = FIGURES.parent / "images"
-sys.path.insert(0, str(FIGURES))  # figures share `reverser`, also when a test draws them
+sys.path.insert(0, str(FIGURES))  # figures share modules, also when a test draws them
 
 
 @styled

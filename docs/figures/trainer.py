@@ -35,6 +35,7 @@ SETTINGS = {
     "learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 20, "weight_decay": 0.01,
     "clip_norm": 1.0, "label_smoothing": 0.0, "batch_tokens": 256, "accumulate": 1,
     "max_steps": 200, "validate_every": 200, "patience": 9, "decode_samples": 1, "log_every": 5,
+    "skip_gates": [],
 }  # fmt: skip
 
 

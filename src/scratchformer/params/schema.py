@@ -205,6 +205,7 @@ class TrainScratch(Section):
     decode_samples: Count
     log_every: Count
     skip_gates: list[GateName]
+    not_finite: Literal["raise", "skip", "rollback"]
 
 
 class Finetune(Section):

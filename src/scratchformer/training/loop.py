@@ -14,13 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchformer.data.batches import TokenBatches
-from scratchformer.errors import GateError, Interrupted
-from scratchformer.files import write_json
+from scratchformer.data.batches import Batch, TokenBatches
+from scratchformer.errors import Interrupted
 from scratchformer.params import TrainScratch
 from scratchformer.terminal import Progress, progress, say
 from scratchformer.training.checkpoint import Checkpoints, Snapshot
 from scratchformer.training.history import History
+from scratchformer.training.not_finite import (
+    MOST,
+    NotFiniteError,
+    first_not_finite,
+    put_back,
+    write_evidence,
+)
 from scratchformer.training.objective import Objective, Sample
 from scratchformer.training.optimizer import make_optimizer, optimizer_tensors, restore_optimizer
 from scratchformer.training.randomness import counted_seed
@@ -29,10 +35,6 @@ from scratchformer.training.signals import stop_on_signals
 
 OnLog = Callable[[Mapping[str, float], int], None]
 OnSamples = Callable[[int, list[Sample]], None]
-
-
-class NotFiniteError(GateError):
-    """Loss or gradient is infinite or not a number; the weights were not touched by it."""
 
 
 @dataclass
@@ -52,6 +54,9 @@ class TrainingState:
     validations_without_better: int = 0
     train_loss: float | None = None  # the last row of train.csv
     stop_reason: str = ""  # not empty once training is over
+    # Updates whose loss or gradient was not finite (see not_finite.py):
+    left_out: int = 0
+    rolled_back: int = 0
 
 
 class Training:
@@ -97,6 +102,7 @@ class Training:
                 "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
                 "valid": objective.columns,
                 "speed": ("seconds", "tokens_per_second"),
+                "not_finite": ("left_out", "rolled_back"),
             },
         )
 
@@ -141,20 +147,17 @@ class Training:
         first = state.step * settings.accumulate
         batches = [self.batches.batch(first + place) for place in range(settings.accumulate)]
         tokens = sum(batch.tokens for batch in batches)
-        loss = 0.0
-        for place, batch in enumerate(batches):
-            torch.default_generator.manual_seed(counted_seed(self.seed, "dropout", step, place))
-            loss += self.objective.backward(batch, tokens)
+        loss = self._backward(step, batches, tokens)
         norm = torch.nn.utils.clip_grad_norm_(
             self.parameters.values(), settings.clip_norm, foreach=True
         ).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            rows = sorted({int(row) for batch in batches for row in batch.rows})
-            self._stop_at_not_finite(step, loss, norm, rows)
+            self._not_finite(step, loss, norm, batches, tokens)
+            return
         rate = learning_rate(
             step,
             settings.schedule,
-            settings.learning_rate,
+            settings.learning_rate / 2**state.rolled_back,
             settings.warmup_steps,
             settings.max_steps,
         )
@@ -170,9 +173,18 @@ class Training:
         state.window_updates += 1
         self.rate = rate
 
+    def _backward(self, step: int, batches: list[Batch], tokens: int) -> float:
+        """Loss of an update, summed over tokens; its gradient is added to the parameters."""
+        loss = 0.0
+        for place, batch in enumerate(batches):
+            torch.default_generator.manual_seed(counted_seed(self.seed, "dropout", step, place))
+            loss += self.objective.backward(batch, tokens)
+        return loss
+
     def _log(self, bar: Progress) -> None:
         state = self.state
-        if state.step % self.settings.log_every and state.step != self.settings.max_steps:
+        due = state.step % self.settings.log_every == 0 or state.step == self.settings.max_steps
+        if not due or not state.window_updates:  # all of them may have been left out
             bar.advance()
             return
         loss = state.train_loss = state.window_loss / state.window_tokens
@@ -225,15 +237,25 @@ class Training:
         self.history.add(curve, self.state.step, values)
         self.on_log({f"{curve}.{name}": value for name, value in values.items()}, self.state.step)
 
-    def _stop_at_not_finite(self, step: int, loss: float, norm: float, rows: list[int]) -> None:
-        path = self.checkpoints.folder / f"not-finite-step-{step}.json"
-        write_json(path, {"step": step, "loss": str(loss), "norm": str(norm), "rows": rows})
-        shown = ", ".join(map(str, rows[:8])) + (", …" if len(rows) > 8 else "")
-        raise NotFiniteError(
-            f"step {step}: loss {loss}, gradient norm {norm}; the weights of step {step - 1} are "
-            f"kept. Training rows of the batch: {shown} (all in {path}). Lower "
-            "train_scratch.learning_rate or lengthen warmup_steps"
-        )
+    def _not_finite(
+        self, step: int, loss: float, norm: float, batches: list[Batch], tokens: int
+    ) -> None:
+        """Do without an update whose loss or gradient is not finite, or stop."""
+        state, policy = self.state, self.settings.not_finite
+        where = first_not_finite(self.model, lambda: self._backward(step, batches, tokens))
+        told = write_evidence(self.checkpoints.folder, step, loss, norm, batches, where)
+        if state.left_out >= MOST[policy] or (policy == "rollback" and not self.best):
+            often = f" (after {state.left_out} that were left out)" if state.left_out else ""
+            raise NotFiniteError(
+                f"{told}{often}. Lower train_scratch.learning_rate or lengthen warmup_steps"
+            )
+        state.step = step
+        state.left_out += 1
+        if policy == "rollback":
+            put_back(self.parameters, self.best, self.optimizer)
+            state.rolled_back += 1
+        self._record("not_finite", {"left_out": state.left_out, "rolled_back": state.rolled_back})
+        say(f"{told}. {policy}: training goes on without this update")
 
     # --- going on after a kill ----------------------------------------------------------------
 

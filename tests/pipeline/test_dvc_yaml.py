@@ -1,5 +1,6 @@
 """dvc.yaml, params.yaml, .gitignore and the code say the same."""
 
+import ast
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,53 @@ def test_code_dependencies_exist(stage: str) -> None:
     for path in PIPELINE[stage]["deps"]:
         if path.startswith("src/"):
             assert (ROOT / path).exists(), path
+
+
+def code_that_runs(stage: str) -> set[str]:
+    """Files of the project that the stage's file imports, at its head or inside functions.
+
+    Left out is what cannot change an output: errors, the terminal, MLflow, the reading of
+    params.yaml (whose values count) and where files lie. A folder whose `__init__` is imported
+    counts as that file.
+    """
+    source = ROOT / "src"
+    modules = {
+        ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (source / "scratchformer").rglob("*.py")
+    }
+    without_effect = (
+        "errors", "files", "layout", "params", "stages.runner", "terminal", "tracking", "workspace"
+    )
+    seen: set[str] = set()
+    waiting = [f"scratchformer.stages.{stage}"]
+    while waiting:
+        module = waiting.pop()
+        if module in seen or module.removeprefix("scratchformer.").startswith(without_effect):
+            continue
+        seen.add(module)
+        for node in ast.walk(ast.parse(modules[module].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                names = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+                waiting += [name for name in names if name in modules]
+    return {
+        modules[module].relative_to(ROOT).as_posix()
+        for module in seen
+        if modules[module].name != "__init__.py"
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_that_it_runs_and_on_no_other(stage: str) -> None:
+    listed = {path for path in PIPELINE[stage]["deps"] if path.startswith("src/")}
+    runs = code_that_runs(stage)
+
+    def covers(dependency: str, path: str) -> bool:
+        return path == dependency or path.startswith(f"{dependency}/")
+
+    missing = {path for path in runs if not any(covers(listing, path) for listing in listed)}
+    packages = {path for path in listed if (ROOT / path / "__init__.py").is_file()}
+    idle = {path for path in listed - packages if not any(covers(path, ran) for ran in runs)}
+    assert (missing, idle) == (set(), set())
 
 
 def test_every_parameter_is_read_by_a_stage_and_exists() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scratchformer.errors import DataError, ParamsError
+from scratchformer.evaluation.systems import SYSTEM_NAMES, WITH_TRANSFORMER
 from scratchformer.files import read_json
 from scratchformer.layout import FINETUNED_MODEL, METRICS
 
@@ -16,18 +17,6 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 Metrics = Mapping[str, Any]
 
-_SYSTEMS = {
-    "copy": "copy of the source",
-    "nearest": "answer of the most similar training row",
-    "letter_context": "letters by their context (IGTree)",
-    "majority": "majority class",
-    "tfidf": "TF-IDF + logistic regression",
-    "before": "pretrained, before (zero-shot)",
-    "probe": "pretrained, frozen + linear probe",
-    "scratch": "Transformer from scratch",
-    "model": "**Transformer from scratch**",
-    "after": "**pretrained, after fine-tuning**",
-}
 _TITLES = {"scratch": "From scratch", "finetune": "Fine-tuning"}
 # Name, and whether it is a share that reads best in percent; in the order of the columns.
 _COLUMNS = {
@@ -95,7 +84,7 @@ def summary_rows(metrics: Metrics) -> list[tuple[str, str]]:
         for system, scores in _systems(track, metrics[track]):
             shown = [name for name in _COLUMNS if name in scores][:2]
             text = "  ".join(f"{_COLUMNS[name][0]} {_cell(name, scores)}" for name in shown)
-            rows.append((_SYSTEMS[system].strip("*"), text))
+            rows.append((SYSTEM_NAMES[system], text))
     finetune = metrics["finetune"]
     measure, change = next(iter(finetune["delta"].items()))
     name, _ = _COLUMNS[measure]
@@ -118,21 +107,24 @@ def _track(track: str, node: Metrics) -> str:
     ]
     for system, scores in systems:
         cells = [_cell(name, scores) if name in scores else "" for name in names]
-        lines.append(f"| {_SYSTEMS[system]} | " + " | ".join(cells) + " |")
+        name = SYSTEM_NAMES[system]
+        if scores is own:
+            name = f"**{name}**"
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += ["", *_sentences(node)]
     return "\n".join(lines).rstrip()
 
 
 def _systems(track: str, node: Metrics) -> Iterator[tuple[str, Metrics]]:
     """From the weakest claim to the model: controls, before, probe, after."""
-    late = ("probe", "scratch")
     baselines = node.get("baselines", {})
-    yield from ((name, scores) for name, scores in baselines.items() if name not in late)
+    simple = baselines.keys() - WITH_TRANSFORMER
+    yield from ((name, scores) for name, scores in baselines.items() if name in simple)
     if track == "scratch":
-        yield "model", node
+        yield "scratch", node
         return
     yield "before", node["before"]
-    yield from ((name, baselines[name]) for name in late if name in baselines)
+    yield from ((name, baselines[name]) for name in WITH_TRANSFORMER if name in baselines)
     yield "after", node["after"]
 
 

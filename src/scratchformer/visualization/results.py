@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scratchformer.evaluation.systems import SYSTEM_NAMES, WITH_TRANSFORMER
 from scratchformer.layout import Track
 from scratchformer.visualization.comparison import Score
 
@@ -26,25 +27,12 @@ BETTER = dict(METRICS.values())
 # In the table only: a bar says nothing without a scale, or says what another one says already.
 WITHOUT_BARS = {"token accuracy", "loss (nats)", "perplexity", "calibration error"}
 
-_NAMES = {
-    "copy": "copy of the source",
-    "nearest": "answer of the most similar training row",
-    "letter_context": "letters by their context (IGTree)",
-    "majority": "majority class",
-    "tfidf": "TF-IDF + logistic regression",
-    "before": "pretrained, before (zero-shot)",
-    "probe": "pretrained, frozen + linear probe",
-    "scratch": "Transformer from scratch",
-    "after": "pretrained, after fine-tuning",
-}
-_WITH_TRANSFORMER = ("probe", "scratch")  # of the baselines; listed after the simple controls
-
 
 def scores_of_track(track: Track, node: Mapping[str, Any]) -> list[Score]:
     """All scores under `scratch` or `finetune`, from the weakest claim to the model."""
     baselines = node.get("baselines", {})
-    simple = {key: values for key, values in baselines.items() if key not in _WITH_TRANSFORMER}
-    others = {key: values for key, values in baselines.items() if key in _WITH_TRANSFORMER}
+    simple = {key: values for key, values in baselines.items() if key not in WITH_TRANSFORMER}
+    others = {key: values for key, values in baselines.items() if key in WITH_TRANSFORMER}
     systems = {**simple, "scratch": node}
     if track == "finetune":
         before, after = ({key: node[key]} if key in node else {} for key in ("before", "after"))
@@ -60,7 +48,7 @@ def scores_of_track(track: Track, node: Mapping[str, Any]) -> list[Score]:
 
 def system_name(key: str) -> str:
     """A system as it is written on the page."""
-    return _NAMES.get(key, key.replace("_", " "))
+    return SYSTEM_NAMES.get(key, key.replace("_", " "))
 
 
 def _scores(system: str, role: str, values: Mapping[str, Any]) -> Iterator[Score]:

@@ -6,7 +6,9 @@ SHAPE_CHECKS=off in the environment leaves them out: calls of small models are 3
 """
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,21 @@ if os.environ.get("SHAPE_CHECKS") != "off":
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Small tensors gain nothing from threads, and sums keep their order."""
+# Children of a shell's background job ignore Ctrl-C, and so would the stages that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from threads, and sums keep their order.
+
+    Set again after each test: a stage that a test calls takes the number from params.yaml.
+    """
     import torch
 
+    torch.set_num_threads(1)
+    yield
     torch.set_num_threads(1)
 
 

@@ -5,6 +5,7 @@ The fixtures are the chapters of one story, each going on where the one before i
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from scratchformer.dvc_record import dvc_hash, file_md5, read_stages
 from scratchformer.tracking.store import DATABASE
@@ -119,6 +121,14 @@ class Repository:
     def runs(self) -> Runs:
         return Runs(self.path)
 
+    def replace_store(self, database: Path) -> None:
+        """Delete the store and put another there, behind the back of MLflow in this process,
+        which would go on with its connections to the deleted file."""
+        (self.path / DATABASE).unlink()
+        shutil.copy(database, self.path / DATABASE)
+        for engine in SqlAlchemyStore._engine_map.values():
+            engine.dispose()
+
     def newest(self) -> Any:
         """The parent that was made last."""
         return self.runs().parents()[-1]
@@ -131,7 +141,10 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -
     repository.path.mkdir()
     for name, text in {"dvc.yaml": PIPELINE, "stage.py": STAGE, ".gitignore": IGNORED}.items():
         (repository.path / name).write_text(text)
-    shutil.copy(ROOT / "params.yaml", repository.path)
+    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    section, found, rest = params.partition("\ntrain_scratch:")
+    rest = re.sub(r"(?m)^(  learning_rate:) \S+", r"\1 0.002", rest, count=1)
+    (repository.path / "params.yaml").write_text(section + found + rest, encoding="utf-8")
     shutil.copy(empty_database, repository.path / DATABASE)
     repository.run("git", "init", "--quiet", "--initial-branch=main")
     repository.run("git", "config", "user.name", "Test")
@@ -295,9 +308,8 @@ def test_a_deleted_store_is_rebuilt_from_what_dvc_has(
         if "dvc.exp.name" in run.data.tags and run.info.status == "FINISHED"
     }
     assert set(wanted) == {"fast", "three", "four", "again"}
-    (restored.path / DATABASE).unlink()
     shutil.rmtree(restored.path / "mlartifacts")
-    shutil.copy(empty_database, restored.path / DATABASE)
+    restored.replace_store(empty_database)
     # The workspace holds the result of "again", which therefore needs no run of its own.
     assert sync_store(restored.path, "scratchformer") == (4, 0, 1)
     runs = restored.runs()
@@ -324,8 +336,7 @@ def test_sync_completes_a_pipeline_that_ended_before_its_last_stage(
 
 
 def test_damage_in_the_cache_is_not_mirrored(restored: Repository, empty_database: Path) -> None:
-    (restored.path / DATABASE).unlink()
-    shutil.copy(empty_database, restored.path / DATABASE)
+    restored.replace_store(empty_database)
     metrics = restored.path / "reports" / "metrics.json"
     metrics.write_text(json.dumps({"scratch": {"wer": 99}}))
     lock = read_stages(restored.path / "dvc.lock")

@@ -30,7 +30,7 @@ repro: $(STAMP)
 	dvc repro
 
 test: $(STAMP)
-	python -m pytest
+	python -m pytest --numprocesses auto --dist loadfile
 
 check: $(STAMP)
 	ruff check .

@@ -75,6 +75,23 @@ def agree() -> Agreement:
     return AGREEMENT
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands what it compared to the process that writes the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["agreement"] = vars(AGREEMENT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Join what a worker compared (pytest-xdist)."""
+    compared = getattr(node, "workeroutput", {}).get("agreement", {})
+    for kind, largest in compared.get("largest", {}).items():
+        AGREEMENT.largest[kind] = max(AGREEMENT.largest.get(kind, 0.0), largest)
+        AGREEMENT.bounds[kind] = compared["bounds"][kind]
+        known = AGREEMENT.comparisons.get(kind, 0)
+        AGREEMENT.comparisons[kind] = known + compared["comparisons"][kind]
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if AGREEMENT.largest:
         terminalreporter.section("equivalence: comparisons and largest differences")

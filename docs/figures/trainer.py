@@ -12,11 +12,12 @@ import torch
 from reverser import FIRST_LETTER, LETTERS, LONGEST, words
 
 from scratchformer.data.batches import TokenBatches
-from scratchformer.params import TrainScratch
+from scratchformer.params import TrainScratch, load_params
 from scratchformer.training.build import build_objective
 from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.loop import Training
 
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 VOCABULARY = FIRST_LETTER + LETTERS
 INFO = {
     "task": "seq2seq",
@@ -35,7 +36,6 @@ SETTINGS = {
     "learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 20, "weight_decay": 0.01,
     "clip_norm": 1.0, "label_smoothing": 0.0, "batch_tokens": 256, "accumulate": 1,
     "max_steps": 200, "validate_every": 200, "patience": 9, "decode_samples": 1, "log_every": 5,
-    "skip_gates": [],
 }  # fmt: skip
 
 
@@ -54,7 +54,8 @@ def split(rows: int, seed: int) -> pa.Table:
 def make_training(folder: Path, seed: int = 1, hooks: Any = None, **changes: Any) -> Training:
     """A training whose checkpoints are in `folder`. `changes` are settings, of the model or not."""
     model = {key: changes.pop(key, value) for key, value in MODEL.items()}
-    settings = TrainScratch.model_validate({"model": model, **SETTINGS, **changes})
+    rest = load_params(PARAMS).train_scratch.model_dump()  # what decides nothing here
+    settings = TrainScratch.model_validate({**rest, **SETTINGS, **changes, "model": model})
     train = TokenBatches(split(4000, 0), settings.batch_tokens, seed)
     valid = TokenBatches(split(200, 1), settings.batch_tokens, seed)
     objective = build_objective(settings, INFO, valid, seed)

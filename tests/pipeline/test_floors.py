@@ -20,6 +20,7 @@ FLOORS = {
     "dvc_record": 1,
     "presets": 1,
     "integrity": 2,
+    "seeds": 2,
     "prediction": 4,
     "tracking": 4,
     "stages": 5,

@@ -1,5 +1,6 @@
 """What is read out of models is what the models compute."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from scratchformer.params import Params, Task
 from scratchformer.pretrained.loading import load_encoder, load_finetuned, load_tokenizer_folder
 from scratchformer.tokenization import BOS_ID, load_tokenizers
 from scratchformer.transformer import Transformer, collect_attention, load_model
+from scratchformer.visualization.attribution import integrated_gradients
 from scratchformer.visualization.inputs import UnavailableError
 from scratchformer.visualization.inspection import (
     MAX_TOKENS,
@@ -93,6 +95,35 @@ def test_long_texts_are_cut_to_what_can_be_drawn(make_workspace: Make) -> None:
     tokenizer = load_tokenizer_folder(Path("models/finetuned"))
     encoder = load_encoder(params.pretrained, "eager")
     assert encoder_attention(encoder, tokenizer, "fever " * 500).maps.shape[-1] == MAX_TOKENS
+
+
+def test_attributions_add_up_to_the_change_of_the_logit(make_workspace: Make) -> None:
+    make_workspace("seq2seq")
+    tokenizer = load_tokenizer_folder(Path("models/finetuned"))
+    model = load_finetuned(Path("models/finetuned"), "eager")
+    text = "fever of the liver"
+    found = integrated_gradients(model, tokenizer, text)
+    assert found.tokens == ["[CLS]", "fever", "of", "the", "liver", "[SEP]"]
+    batch = tokenizer(text, return_tensors="pt")
+    with torch.inference_mode():
+        logits = model(**batch).logits[0]
+        batch["input_ids"][0, 1:-1] = tokenizer.pad_token_id
+        empty = model(**batch).logits[0]
+    assert found.label == int(logits.argmax())
+    assert found.change == pytest.approx(float(logits[found.label] - empty[found.label]), abs=1e-7)
+    assert abs(found.change) > 1e-6
+    assert found.values.sum() == pytest.approx(found.change, abs=0.02 * abs(found.values).sum())
+    assert found.values[0] == found.values[-1] == 0  # special tokens stand in both texts
+
+
+def test_without_captum_a_line_says_what_to_install(
+    make_workspace: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_workspace("seq2seq")
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    model = load_finetuned(Path("models/finetuned"), "eager")
+    with pytest.raises(UnavailableError, match=r"pip install 'scratchformer\[attribution\]'"):
+        integrated_gradients(model, load_tokenizer_folder(Path("models/finetuned")), "fever")
 
 
 def test_rollout_by_hand() -> None:

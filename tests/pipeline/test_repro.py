@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from scratchformer.files import sha256
 from scratchformer.layout import STAGES
 
-from .conftest import Checkout
+from .conftest import ROOT, Checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -34,13 +34,23 @@ def stages_that_ran(output: str) -> list[str]:
 
 def test_every_promised_metric_is_there(tiny_pipeline: Checkout) -> None:
     metrics = json.loads((tiny_pipeline.path / "reports/metrics.json").read_text())
-    for key in ("wer", "per", "loss"):
+    for key in ("token_error_rate", "exact_match", "loss"):
         assert isinstance(metrics["scratch"][key], float)
     finetune = metrics["finetune"]
     assert 0 <= finetune["before"]["accuracy"] <= 1
     assert 0 <= finetune["after"]["accuracy"] <= 1
     assert set(finetune["delta"]["accuracy"]) >= {"value", "low", "high"}
     assert finetune["baselines"].keys() >= {"majority", "tfidf"}
+
+
+def test_the_committed_run_has_the_metrics_of_the_default_task() -> None:
+    """A fresh clone shows results before anything was run."""
+    metrics = json.loads((ROOT / "reports/metrics.json").read_text(encoding="utf-8"))
+    for key in ("wer", "per", "loss"):
+        assert isinstance(metrics["scratch"][key], float)
+        assert key == "loss" or metrics["scratch"]["intervals"][key].keys() >= {"low", "high"}
+    assert metrics["finetune"]["baselines"].keys() >= {"majority", "tfidf", "probe"}
+    assert (ROOT / "dvc.lock").is_file()
 
 
 def test_the_checkout_is_clean_and_the_checkpoints_are_gone(tiny_pipeline: Checkout) -> None:

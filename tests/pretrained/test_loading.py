@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -127,6 +128,68 @@ def test_truncated_weights_of_a_folder(folder: Path) -> None:
     with pytest.raises(DataError, match="damaged weights") as raised:
         loading.load_encoder(a_folder(folder))
     assert "\n" not in str(raised.value)
+
+
+def header(text: bytes, length: int | None = None) -> bytes:
+    """The beginning of a safetensors file: eight bytes of length, then JSON."""
+    return (len(text) if length is None else length).to_bytes(8, "little") + text
+
+
+OVERLAP = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},' \
+          b'"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}'  # fmt: skip
+BROKEN = {
+    "empty": b"",
+    "length beyond the file": header(b"{}", 2**40),
+    "length beyond all memory": header(b"{}", 2**63),
+    "no JSON": header(b"not json") + bytes(8),
+    "not UTF-8": header(b"\xff\xfe") + bytes(8),
+    "overlapping tensors": header(OVERLAP) + bytes(12),
+    "negative shape": header(
+        b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}'
+    ) + bytes(4),
+    "unknown type": header(b'{"a":{"dtype":"X9","shape":[1],"data_offsets":[0,4]}}') + bytes(4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*BROKEN, "a pickle under this name"])
+def test_hostile_weights_are_refused_in_one_line(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    content = BROKEN.get(kind, pickle.dumps(Canary(tmp_path / "ran")))
+    (folder / "model.safetensors").write_bytes(content)
+    for load in (loading.load_encoder, lambda p: loading.load_classifier(p, ["a", "b"], 1)):
+        with pytest.raises((DataError, ParamsError), match=re.escape(str(folder))) as raised:
+            load(a_folder(folder))
+        assert "\n" not in str(raised.value)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("file", ["shard.bin", "../spare.safetensors", "/etc/x.safetensors", 7])
+def test_an_index_that_points_to_other_files_is_refused(
+    file: object, folder: Path, tmp_path: Path
+) -> None:
+    """A sharded model names its files in an index; the names are the publisher's."""
+    (folder / "model.safetensors").rename(folder / "spare.safetensors")
+    (folder / "shard.bin").write_bytes(pickle.dumps(Canary(tmp_path / "ran")))
+    names = load_file(folder / "spare.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, file)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ParamsError, match=r"expected \.safetensors files of the") as raised:
+        loading.load_encoder(a_folder(folder))
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_sound_index_is_accepted(tiny_bert: Path, tmp_path: Path) -> None:
+    whole = loading.load_encoder(a_folder(tiny_bert))
+    whole.save_pretrained(tmp_path / "parts", max_shard_size="20KB")
+    assert (tmp_path / "parts" / "model.safetensors.index.json").is_file()
+    # Many publishers ship pickles beside safetensors; their index is not used.
+    pickled = tmp_path / "parts" / "pytorch_model.bin.index.json"
+    pickled.write_text('{"weight_map": {"a": "b.bin"}}')
+    again = loading.load_encoder(a_folder(tmp_path / "parts"))
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert one.equal(other)
 
 
 def test_missing_tensors_are_not_filled_with_random_numbers(folder: Path) -> None:

@@ -57,7 +57,9 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that cannot be loaded safely.
 
     Raises:
-        ParamsError: it has no config.json, no safetensors, or asks for its own code to be run.
+        ParamsError: it has no config.json, no safetensors, names other files as its weights, or
+            asks for its own code to be run.
+        DataError: its JSON cannot be read.
     """
     if not (folder / "config.json").is_file():
         raise ParamsError(f"{folder}: no config.json; expected a model in the Hugging Face layout")
@@ -77,6 +79,24 @@ def check_folder(folder: Path) -> None:
             f"{folder}: expected model.safetensors, {found}; choose a model or a revision that "
             "ships safetensors"
         )
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        _check_index(index)
+
+
+def _check_index(index: Path) -> None:
+    """The files that a model in several parts names: safetensors, in its own folder.
+
+    transformers opens whatever stands there, with `torch.load` if it is no safetensors file.
+    """
+    named = _read_mapping(index).get("weight_map")
+    if not isinstance(named, dict):
+        raise DataError(f"{index}: expected a mapping `weight_map` of tensors to files")
+    for file in sorted(map(str, named.values())):
+        if Path(file).name != file or not file.endswith(".safetensors"):
+            raise ParamsError(
+                f"{index}: names {file!r}; expected .safetensors files of the same folder, and "
+                "nothing else is opened"
+            )
 
 
 def _locate_package(pretrained: Pretrained) -> Path:

@@ -48,7 +48,7 @@ def make_settings(**changes: Any) -> TrainScratch:
         "learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 4, "weight_decay": 0.01,
         "clip_norm": 1.0, "label_smoothing": 0.1, "batch_tokens": 64, "accumulate": 1,
         "max_steps": 12, "validate_every": 4, "patience": 5, "decode_samples": 8, "log_every": 3,
-        "skip_gates": [], "not_finite": "raise",
+        "skip_gates": [], "not_finite": "raise", "diagnose_every": 0,
     }  # fmt: skip
     for key, value in changes.items():
         target, name = (model, key[7:]) if key.startswith("model__") else (values, key)

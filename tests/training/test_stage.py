@@ -81,7 +81,7 @@ def test_the_outputs_are_in_place_and_the_checkpoint_is_gone(params, capsys):
         "config.json", "model.safetensors", "source.json", "target.json", "training.json",
     }  # fmt: skip
     assert {path.name for path in Path("reports/history/scratch").iterdir()} == {
-        "train.csv", "valid.csv", "speed.csv", "not_finite.csv",
+        "train.csv", "valid.csv", "speed.csv", "not_finite.csv", "diagnostics.csv",
     }  # fmt: skip
     model = load_model(Path("models/scratch"))
     assert isinstance(model, Transformer)

@@ -9,6 +9,7 @@ from scratchformer.visualization.curves import (
     loss_curve,
     score_curves,
 )
+from scratchformer.visualization.layers import layer_map
 
 from .conftest import histories
 
@@ -68,3 +69,20 @@ def test_one_panel_for_each_score() -> None:
     figure = score_curves(valid, "Scores")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["macro f1", "accuracy"]
     assert list(figure.axes[1].get_lines()[0].get_ydata()) == [0.3, 0.4]
+
+
+def test_layers_by_steps() -> None:
+    """One row a layer in the order of the file, the gradient as its logarithm."""
+    table = pd.DataFrame({"step": [100, 200, 300]})
+    for layer, norm in (("source_embedding", 0.1), ("encoder.0", 1.0), ("output", 0.0)):
+        table[f"{layer}.gradient_norm"] = norm
+        table[f"{layer}.update_ratio"] = -3.0
+    table["noise"] = 1.0
+    figure = layer_map(table, "Layers")
+    norms, ratios = figure.axes[0], figure.axes[2]  # each is followed by its colour bar
+    assert [label.get_text() for label in norms.get_yticklabels()] == [
+        "source_embedding", "encoder.0", "output",
+    ]  # fmt: skip
+    assert norms.images[0].get_array()[:, 0].tolist() == [-1.0, 0.0, -12.0]
+    assert ratios.images[0].get_array().shape == (3, 3)
+    assert [label.get_text() for label in norms.get_xticklabels()] == ["100", "200", "300"]

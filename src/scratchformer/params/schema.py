@@ -206,6 +206,7 @@ class TrainScratch(Section):
     log_every: Count
     skip_gates: list[GateName]
     not_finite: Literal["raise", "skip", "rollback"]
+    diagnose_every: Annotated[int, Field(ge=0)]
 
 
 class Finetune(Section):

@@ -48,9 +48,23 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
             ("parameters", f"{results['parameters']:,}"),
             ("updates", f"{state.step:,}, best after {state.best_step:,} ({state.stop_reason})"),
             *((f"validation {name}", f"{value:.4f}") for name, value in state.best_values.items()),
+            *(("in words", line) for line in _explained(params, state.stop_reason)),
         ],
         [SCRATCH_MODEL, HISTORY / "scratch"],
     )
+
+
+def _explained(params: Params, stop_reason: str) -> list[str]:
+    """What the histories say, in words."""
+    from scratchformer.training.explanation import explain_curves, explain_layers, read_history
+
+    curves = {
+        name: read_history(HISTORY / "scratch" / f"{name}.csv")
+        for name in ("train", "valid", "diagnostics")
+    }
+    smoothed = params.train_scratch.label_smoothing > 0
+    told = explain_curves(curves["train"], curves["valid"], stop_reason, smoothed)
+    return told + explain_layers(curves["diagnostics"])
 
 
 def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "Training":

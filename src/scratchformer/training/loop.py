@@ -19,6 +19,7 @@ from scratchformer.errors import Interrupted
 from scratchformer.params import TrainScratch
 from scratchformer.terminal import Progress, progress, say
 from scratchformer.training.checkpoint import Checkpoints, Snapshot
+from scratchformer.training.diagnostics import Diagnosis, diagnostic_columns
 from scratchformer.training.history import History
 from scratchformer.training.not_finite import (
     MOST,
@@ -103,6 +104,7 @@ class Training:
                 "valid": objective.columns,
                 "speed": ("seconds", "tokens_per_second"),
                 "not_finite": ("left_out", "rolled_back"),
+                "diagnostics": diagnostic_columns(self.model),
             },
         )
 
@@ -147,7 +149,13 @@ class Training:
         first = state.step * settings.accumulate
         batches = [self.batches.batch(first + place) for place in range(settings.accumulate)]
         tokens = sum(batch.tokens for batch in batches)
+        diagnosis = None
+        if settings.diagnose_every and step % settings.diagnose_every == 0:
+            torch.default_generator.manual_seed(counted_seed(self.seed, "dropout", step))
+            diagnosis = Diagnosis(self.objective, self.batches, batches[0])
         loss = self._backward(step, batches, tokens)
+        if diagnosis:
+            diagnosis.take_gradients(tokens)
         norm = torch.nn.utils.clip_grad_norm_(
             self.parameters.values(), settings.clip_norm, foreach=True
         ).item()
@@ -163,6 +171,8 @@ class Training:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        if diagnosis:
+            diagnosis.take_weights()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         state.step = step
@@ -172,6 +182,8 @@ class Training:
         state.window_norm += norm
         state.window_updates += 1
         self.rate = rate
+        if diagnosis:
+            self._record("diagnostics", diagnosis.values())
 
     def _backward(self, step: int, batches: list[Batch], tokens: int) -> float:
         """Loss of an update, summed over tokens; its gradient is added to the parameters."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from scratchformer.layout import Track
+from scratchformer.layout import HISTORY, Track
 from scratchformer.params import Task
 from scratchformer.visualization.curves import (
     gradient_norm_curve,
@@ -11,6 +11,7 @@ from scratchformer.visualization.curves import (
     score_curves,
 )
 from scratchformer.visualization.inputs import load_history
+from scratchformer.visualization.layers import layer_map
 from scratchformer.visualization.report import Chapter, Item, Missing, Picture, or_missing
 
 MODEL_NAMES: dict[Track, str] = {"scratch": "from-scratch model", "finetune": "fine-tuned model"}
@@ -69,4 +70,15 @@ def _items(track: Track, task: Task, clip_norm: float | None) -> Iterator[Item]:
             "What the loss is a stand-in for, measured on the validation split at the same "
             "updates as the validation loss.",
             score_curves(valid, f"Validation scores of the {name}"),
+        )
+    if (HISTORY / track / "diagnostics.csv").exists():  # only the scratch track looks inside
+        diagnostics = load_history(track, "diagnostics")
+        yield Picture(
+            f"{track}-layers",
+            "Layer by layer",
+            "Left, the length of each layer's gradient: a column that fades from one end to the "
+            "other is a gradient that vanishes on its way. Right, by how much of itself a layer "
+            "changed in one update: about one part in a thousand (-3) is sound, much more is a "
+            "learning rate too high for it, much less a layer that hardly learns.",
+            layer_map(diagnostics, f"Layers of the {name}"),
         )

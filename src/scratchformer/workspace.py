@@ -20,11 +20,3 @@ def workspace_root() -> Path:
 def checkpoint_root(stage: str) -> Path:
     """The folder that holds the checkpoints of one stage."""
     return workspace_root() / ".checkpoints" / stage
-
-
-def process_rank() -> int:
-    """Which of several processes of one training this is, from 0; the first alone writes.
-
-    `accelerate launch` and `torchrun` say so in the environment.
-    """
-    return int(os.environ.get("RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0

@@ -77,7 +77,7 @@ def finetune(
     from scratchformer.pretrained.trainer import ResumableTrainer
     from scratchformer.pretrained.watching import Watch
     from scratchformer.terminal import progress
-    from scratchformer.training.signals import StopRequest, stop_on_signals
+    from scratchformer.training.signals import stop_on_signals
 
     model = task.model
     adapted = add_adapters(model, settings, seed) if settings.method == "lora" else None
@@ -92,9 +92,7 @@ def finetune(
     trainer.remove_callback(PrinterCallback)
     found = trainer.find_checkpoint()
     updates = settings.epochs * -(-len(task.lengths) // settings.batch_size)
-    with stop_on_signals() as asked, progress("fine-tuning", updates, found) as bar:
-        # Of several processes the one that writes decides when to stop.
-        stop = StopRequest() if trainer.args.process_index else asked
+    with stop_on_signals() as stop, progress("fine-tuning", updates, found) as bar:
         trainer.add_callback(
             Watch(trainer, settings.log_every, checkpoint_seconds, on_log, bar, stop)
         )

@@ -8,29 +8,22 @@ length grouping a resumed run is another run. This subclass replaces the order a
 * Checkpoints are those of `scratchformer.training.checkpoint`: safetensors and JSON, whole or
   absent. Frozen weights are not in them; they are those of the pretrained model.
 
-Several processes (`accelerate launch`) share every batch: process r of n takes rows r, r + n, … of
-it, the gradient is that of the whole batch, and only process 0 writes. All hold equal weights, so
-all score the validation split and come to the same decisions.
-
 It also validates in its own way: the task scores the model without label smoothing, and the best
 weights are kept in memory (one more copy of what is trained) until the end.
 """
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from transformers import Trainer, TrainerState, TrainingArguments
 
 from scratchformer.errors import GateError
 from scratchformer.pretrained.sampler import LengthGroupedSampler
-from scratchformer.pretrained.tasks import NO_LABEL, FinetuneTask
+from scratchformer.pretrained.tasks import FinetuneTask
 from scratchformer.training.checkpoint import Checkpoints, Snapshot
 from scratchformer.training.history import History
 from scratchformer.training.randomness import counted_seed
@@ -91,14 +84,13 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             args=args,
             train_dataset=range(len(task.lengths)),  # the collator looks the rows up
             eval_dataset=range(1),  # asked for by the arguments; `evaluate` scores on its own
-            data_collator=self._collate_share,
+            data_collator=task.collate,
             compute_loss_func=loss,
         )
         self.task, self.patience = task, patience
         self.progress = Progress()
-        self._own_folder = tempfile.TemporaryDirectory() if args.process_index else None
         self.history = History(
-            Path(self._own_folder.name if self._own_folder else checkpoints.folder) / "history",
+            checkpoints.folder / "history",
             {
                 "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
                 "valid": task.columns,
@@ -115,31 +107,20 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     def find_checkpoint(self) -> int:
         """Take up the newest sound checkpoint, if any; returns the updates it holds."""
-        found = self._find_as_writer() if self.args.process_index == 0 else None
-        if self.args.world_size > 1:
-            (step,) = broadcast_object_list([found.step if found else None])
-            if self.args.process_index:
-                self.history.start()
-                found = self._checkpoints.read(step) if step is not None else None
-        if found is None:
-            return 0
-        values = dict(found.facts["progress"])
-        self.progress = Progress(window=Window(**values.pop("window")), **values)
-        self.best_weights = found.tensors["best"]
-        self.state = TrainerState(**found.facts["trainer"])
-        self._resumed = found
-        return found.step
-
-    def _find_as_writer(self) -> Snapshot | None:
         self._checkpoints.tidy()
         # Weights, the best of them, and two moments; four bytes a number.
         self._checkpoints.check_space(16 * sum(p.numel() for p in self.trained_weights().values()))
         found = self._checkpoints.newest(lambda facts: self.history.damage(facts["history"]))
         if found is None:
             self.history.start()
-        else:
-            self.history.cut(found.facts["history"])
-        return found
+            return 0
+        self.history.cut(found.facts["history"])
+        values = dict(found.facts["progress"])
+        self.progress = Progress(window=Window(**values.pop("window")), **values)
+        self.best_weights = found.tensors["best"]
+        self.state = TrainerState(**found.facts["trainer"])
+        self._resumed = found
+        return found.step
 
     def train_to_the_end(self) -> None:
         """Train, from the checkpoint that was found; the model then holds the best weights."""
@@ -161,21 +142,6 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         return LengthGroupedSampler(self.task.lengths, self._train_batch_size, self.args.seed)
 
-    def get_train_dataloader(self) -> Any:
-        """Whole batches for every process, of which the collator takes the share. accelerate would
-        deal out batch after batch and fill up the last ones with rows it has dealt before."""
-        loader = super().get_train_dataloader()
-        if self.args.world_size > 1:
-            loader.batch_sampler.num_processes, loader.batch_sampler.process_index = 1, 0
-        return loader
-
-    def _collate_share(self, records: list[int]) -> dict[str, Tensor]:
-        share = records[self.args.process_index :: self.args.world_size]
-        if share:
-            return self.task.collate(share)
-        empty = self.task.collate(records[:1])  # a last batch smaller than the processes are many
-        return {**empty, "labels": torch.full_like(empty["labels"], NO_LABEL)}
-
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
@@ -184,9 +150,6 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         torch.manual_seed(counted_seed(self.args.seed, "dropout", step, process))
         tokens = int(inputs["attention_mask"].sum())
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        if self.args.world_size > 1:
-            loss = self.accelerator.reduce(loss, "mean")
-            tokens = int(self.accelerator.reduce(torch.tensor(tokens), "sum"))
         value, items = loss.item(), int(num_items_in_batch)
         if not math.isfinite(value):
             raise GateError(

@@ -45,7 +45,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.pretrained.tasks import make_task
     from scratchformer.training.fingerprint import collect_facts
     from scratchformer.training.session import training_session
-    from scratchformer.workspace import checkpoint_root, process_rank
+    from scratchformer.workspace import checkpoint_root
 
     torch.set_num_threads(params.run.threads)
     info = load_tokenized_info("finetune")
@@ -62,8 +62,6 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         splits = (open_split("finetune", split) for split in ("train", "valid"))
         task = make_task(info["task"], model, *splits)
         report = train(task, params.finetune, params.run.seed, checkpoints, run.log_metrics)
-        if process_rank():
-            return Summary("finetune", [], [])
         card = model_card(params, load_info("finetune"), report, pretrained, type(model).__name__)
         save_finetuned(model, TOKENIZERS / "finetune", report, card, FINETUNED_MODEL)
         with write_whole_folder(HISTORY / "finetune") as folder:

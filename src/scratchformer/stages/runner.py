@@ -5,13 +5,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scratchformer.errors import ScratchformerError
 from scratchformer.params import Params, load_params
 from scratchformer.terminal import Summary, print_summary
-from scratchformer.workspace import process_rank
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -34,8 +32,6 @@ def run_stage(stage: Callable[[Params, "StageRun"], Summary]) -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params()
-        if process_rank():
-            params = _silenced(params)
         _set_threads(params.run.threads)
         from scratchformer.tracking import stage_run
 
@@ -50,13 +46,6 @@ def run_stage(stage: Callable[[Params, "StageRun"], Summary]) -> None:
     except KeyboardInterrupt as stop:
         print(f"{stage.__name__}: interrupted; run it again to start over", file=sys.stderr)
         sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
-
-
-def _silenced(params: Params) -> Params:
-    """Of several processes the first speaks, and is mirrored to MLflow, for all."""
-    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 # to the very end
-    tracking = params.tracking.model_copy(update={"enabled": False})
-    return params.model_copy(update={"tracking": tracking})
 
 
 def _terminate(number: int, frame: "FrameType | None") -> None:

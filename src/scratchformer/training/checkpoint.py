@@ -77,7 +77,7 @@ class Checkpoints:
         Raises:
             DiskFullError: the disk is full; earlier checkpoints are intact.
         """
-        path = self._path(snapshot.step)
+        path = self.folder / f"step-{snapshot.step:08d}"
         contents = {f"{name}.safetensors": save(dict(t)) for name, t in snapshot.tensors.items()}
         facts = {"step": snapshot.step, **snapshot.facts}
         contents["state.json"] = json.dumps(facts, indent=2, allow_nan=False).encode()
@@ -109,16 +109,9 @@ class Checkpoints:
             shutil.rmtree(path)
         return None
 
-    def read(self, step: int) -> Snapshot:
-        """The checkpoint after `step` updates; DamagedError if it is not as it was written."""
-        return read_checkpoint(self._path(step))
-
     def remove(self) -> None:
         """Everything goes, once the stage's outputs are in place."""
         shutil.rmtree(self.folder)
-
-    def _path(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}"
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"))

@@ -10,7 +10,6 @@ from scratchformer.terminal import say
 from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.fingerprint import Facts, differing, digest
 from scratchformer.training.writer_lock import only_writer
-from scratchformer.workspace import process_rank
 
 
 @contextmanager
@@ -27,9 +26,6 @@ def training_session(root: Path, facts: Facts) -> Iterator[Checkpoints]:
         BusyError: another process holds one of the locks.
     """
     folder = root / digest(facts)
-    if process_rank():  # of several processes of one training, the first holds the locks
-        yield Checkpoints(folder)
-        return
     here = Path.cwd().as_posix()
     with ExitStack() as locks:
         name = f"{hashlib.sha256(here.encode()).hexdigest()[:16]}.lock"

@@ -184,6 +184,17 @@ def test_killed_work_is_continued_in_the_same_run_without_a_second_value(
     assert runs.curve(child, "loss") == expected
 
 
+def test_a_summary_that_is_sent_again_has_one_value(pipeline: Workspace) -> None:
+    summary = {"event": "summary", "values": {"best": 3, "why": "patience"}}
+    pipeline.mirror("train_scratch", *points(1), summary, status="KILLED")
+    pipeline.mirror("train_scratch", *points(1, 2), summary, execution="two")
+    runs = pipeline.runs()
+    _, new = sorted(runs.parents(), key=lambda run: run.info.run_name)
+    (child,) = runs.children(new).values()
+    assert runs.curve(child, "best") == [(0, 3.0)]
+    assert runs.curve(child, "loss") == [(1, 1.0), (2, 2.0)]
+
+
 @pytest.mark.parametrize("change", ["parameter", "code", "data", "nothing, but it had finished"])
 def test_other_work_gets_a_run_of_its_own(pipeline: Workspace, change: str) -> None:
     finished = change.startswith("nothing")

@@ -1,6 +1,7 @@
 """A task small enough to train in a second: write a row of letters again."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,15 @@ import pyarrow as pa
 import pytest
 
 from scratchformer.data.batches import TokenBatches
-from scratchformer.params import TrainScratch
+from scratchformer.files import write_json
+from scratchformer.params import Params, TrainScratch, load_params
+from scratchformer.tokenization import train_tokenizer
 from scratchformer.training.build import build_objective
 from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.loop import Training
 
+ROOT = Path(__file__).parents[2]
+WORDS = ["ab", "bac", "cabb", "dd", "acdc", "bead"]
 EOS, FIRST_LETTER, VOCABULARY = 2, 4, 12
 INFO = {
     "task": "seq2seq",
@@ -54,6 +59,34 @@ def make_settings(**changes: Any) -> TrainScratch:
         target, name = (model, key[7:]) if key.startswith("model__") else (values, key)
         target[name] = value
     return TrainScratch.model_validate({"model": model, **values})
+
+
+def make_stage_folder(folder: Path, **changes: Any) -> Params:
+    """A working folder as `tokenize` leaves it: spell a word with blanks between its letters."""
+    params = load_params(ROOT / "params.yaml")
+    tokens, tokenizers = folder / "data/tokenized/scratch", folder / "models/tokenizers/scratch"
+    tokens.mkdir(parents=True)
+    tokenizers.mkdir(parents=True)
+    source = train_tokenizer(WORDS, params.tokenize.scratch.source)
+    target = train_tokenizer([" ".join(word) for word in WORDS], params.tokenize.scratch.target)
+    source.save(str(tokenizers / "source.json"))
+    target.save(str(tokenizers / "target.json"))
+    for split, words in (("train", WORDS * 10), ("valid", WORDS)):
+        ids = pa.list_(pa.int32())
+        table = pa.table({
+            "row": pa.array(range(len(words)), pa.int32()),
+            "source": pa.array([source.encode(word).ids for word in words], ids),
+            "target": pa.array([target.encode(" ".join(word)).ids for word in words], ids),
+        })  # fmt: skip
+        assert table["target"][0].as_py()[-1] == EOS
+        with pa.ipc.new_file(str(tokens / f"{split}.arrow"), table.schema) as writer:
+            writer.write_table(table)
+    write_json(tokens / "info.json", {
+        "task": "seq2seq", "source_vocab_size": source.get_vocab_size(), "max_source_length": 9,
+        "target_vocab_size": target.get_vocab_size(), "max_target_length": 9,
+    })  # fmt: skip
+    run = params.run.model_copy(update={"threads": 1})
+    return params.model_copy(update={"run": run, "train_scratch": make_settings(**changes)})
 
 
 @pytest.fixture

@@ -76,6 +76,18 @@ def test_another_configuration_is_told_and_not_used(tmp_path, capsys):
     assert capsys.readouterr().out.strip().endswith("is not used, it differs in: b, c")
 
 
+@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"a": 1', b"\xff{}"])
+def test_a_fingerprint_that_cannot_be_read_stops_nobody(tmp_path, capsys, content):
+    with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1}) as checkpoints:
+        checkpoints.tidy()
+        checkpoints.write(SNAPSHOT)
+        raise RuntimeError
+    file = checkpoints.folder / "fingerprint.json"
+    file.unlink() if content is None else file.write_bytes(content)
+    with training_session(tmp_path, {"a": 2}):
+        assert capsys.readouterr().out.count("is not used, it differs in: fingerprint.json") == 1
+
+
 HOLD = """
 import sys
 from pathlib import Path

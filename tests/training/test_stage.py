@@ -1,24 +1,15 @@
-"""The stage: from the folders of `tokenize` to models/scratch and curves; kills and rivals."""
+"""The stage: from the folders of `tokenize` to models/scratch and curves."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
+from tests.training.conftest import WORDS, make_stage_folder
 
 from scratchformer.errors import DataError
-from scratchformer.files import read_json, write_json
-from scratchformer.params import load_params
+from scratchformer.files import read_json
 from scratchformer.stages.train_scratch import train_scratch
-from scratchformer.tokenization import EOS_ID, train_tokenizer
 from scratchformer.transformer import Transformer, load_model
-
-ROOT = Path(__file__).parents[2]
-WORDS = ["ab", "bac", "cabb", "dd", "acdc", "bead"]
 
 
 class Recorder:
@@ -43,34 +34,10 @@ class Recorder:
 
 
 @pytest.fixture
-def params(settings, tmp_path, monkeypatch):
-    """A working folder as `tokenize` leaves it: spell a word with blanks between its letters."""
+def params(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    params = load_params(ROOT / "params.yaml")
-    tokens, tokenizers = Path("data/tokenized/scratch"), Path("models/tokenizers/scratch")
-    tokens.mkdir(parents=True)
-    tokenizers.mkdir(parents=True)
-    source = train_tokenizer(WORDS, params.tokenize.scratch.source)
-    target = train_tokenizer([" ".join(word) for word in WORDS], params.tokenize.scratch.target)
-    source.save(str(tokenizers / "source.json"))
-    target.save(str(tokenizers / "target.json"))
-    for split, words in (("train", WORDS * 10), ("valid", WORDS)):
-        ids = pa.list_(pa.int32())
-        table = pa.table({
-            "row": pa.array(range(len(words)), pa.int32()),
-            "source": pa.array([source.encode(word).ids for word in words], ids),
-            "target": pa.array([target.encode(" ".join(word)).ids for word in words], ids),
-        })
-        assert table["target"][0].as_py()[-1] == EOS_ID
-        with pa.ipc.new_file(str(tokens / f"{split}.arrow"), table.schema) as writer:
-            writer.write_table(table)
-    write_json(tokens / "info.json", {
-        "task": "seq2seq", "source_vocab_size": source.get_vocab_size(), "max_source_length": 9,
-        "target_vocab_size": target.get_vocab_size(), "max_target_length": 9,
-    })  # fmt: skip
-    run = params.run.model_copy(update={"threads": 1})
-    return params.model_copy(update={"run": run, "train_scratch": settings()})
+    return make_stage_folder(tmp_path)
 
 
 def test_the_outputs_are_in_place_and_the_checkpoint_is_gone(params, capsys):
@@ -115,39 +82,3 @@ def test_without_tokenized_data(params):
     shutil.rmtree("data")
     with pytest.raises(DataError, match=r"train\.arrow not found; make it with: dvc repro"):
         train_scratch(params, Recorder())
-
-
-@pytest.mark.slow
-def test_signals_resume_and_rivals_in_real_processes(params, settings):
-    """SIGTERM leaves with 143 and a checkpoint, a rival with 2 and one line; nothing is lost."""
-    from ruamel.yaml import YAML
-
-    values = settings(max_steps=600, validate_every=300, log_every=30).model_dump()
-    document = {**params.model_dump(), "train_scratch": values}
-    document["tracking"]["enabled"] = False
-    with Path("params.yaml").open("w") as file:
-        YAML().dump(document, file)
-    command = [sys.executable, "-m", "scratchformer.stages.train_scratch"]
-    environment = {key: os.environ[key] for key in os.environ if not key.startswith("DVC")}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as first:
-        while not (curves := list(Path(".checkpoints").rglob("train.csv"))):
-            assert first.poll() is None, first.stderr.read()
-        while len(curves[0].read_text().splitlines()) < 3:
-            assert first.poll() is None, first.stderr.read()
-        first.send_signal(signal.SIGSTOP)  # so that it does not end before its rival begins
-        rival = subprocess.run(command, capture_output=True, text=True, env=environment)
-        first.send_signal(signal.SIGCONT)
-        first.send_signal(signal.SIGTERM)
-        _, errors = first.communicate(timeout=60)
-    assert rival.returncode == 2
-    assert rival.stderr.count("\n") == 1 and f"(pid {first.pid})" in rival.stderr
-    assert first.returncode == 143
-    assert errors.count("\n") == 1 and "stopped by SIGTERM after step" in errors
-    assert not Path("models/scratch").exists()
-    resumed = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert "resuming after step" in resumed.stdout
-    curve = Path("reports/history/scratch/train.csv").read_text()
-    steps = [line.split(",")[0] for line in curve.splitlines()]
-    assert steps == ["step", *map(str, range(30, 601, 30))]

@@ -119,7 +119,14 @@ def save_finetuned(
 ) -> None:
     """Write the folder that plain `transformers` loads: config, safetensors, tokenizer files,
     training.json with the report, and the model card as README.md."""
-    with quiet_transformers(), write_whole_folder(folder) as whole:
+    from scratchformer.training.disk import full_disk_told
+
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    with (
+        quiet_transformers(),
+        full_disk_told(folder, size),
+        write_whole_folder(folder) as whole,
+    ):
         shutil.copytree(tokenizer, whole, dirs_exist_ok=True)
         model.save_pretrained(whole)
         write_json(whole / "training.json", asdict(report))

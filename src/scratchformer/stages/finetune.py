@@ -51,7 +51,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     info = load_tokenized_info("finetune")
     sections = {"run": params.run, "finetune": params.finetune, "pretrained": params.pretrained}
     pretrained = locate(params.pretrained)
-    facts = collect_facts(sections, [*INPUTS, pretrained], CODE)
+    facts = collect_facts(sections, [*INPUTS, pretrained], CODE, ("torch", "transformers"))
     for path in INPUTS[1:3]:
         run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
     with training_session(checkpoint_root("finetune"), facts) as checkpoints:

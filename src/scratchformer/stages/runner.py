@@ -1,5 +1,6 @@
 """What every stage has in common: parameters in, one clear line and an exit code when it fails."""
 
+import io
 import os
 import signal
 import sys
@@ -29,6 +30,9 @@ def run_stage(stage: Callable[[Params, "StageRun"], Summary]) -> None:
     stop at once on SIGTERM or SIGINT installs handlers of its own and raises `Interrupted`.
     """
     start = time.monotonic()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # no sample may stop a stage: ≠ is not in ASCII
+            stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params()

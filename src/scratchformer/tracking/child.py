@@ -10,7 +10,7 @@ from typing import Any
 from scratchformer.dvc_record import dvc_hash, flatten, paths_of
 from scratchformer.tracking.execution import ProcessId
 from scratchformer.tracking.parent import PARENT_ID
-from scratchformer.tracking.store import Store, process_of, process_tags
+from scratchformer.tracking.store import Store, numbers, process_of, process_tags
 
 _FLUSH_EVERY = 5.0  # seconds
 _FLUSH_AT = 1000  # points
@@ -49,10 +49,12 @@ class Child:
         self._store.log_points(self.run_id, buffer)
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Final results: numbers as metrics, words as tags, lists left out."""
+        """Final results: numbers as metrics at step 0, words as tags, lists left out."""
         flat = dict(flatten(values))
         words = {key: value for key, value in flat.items() if isinstance(value, str | bool)}
-        self._store.log_metrics(self.run_id, flat)
+        # Through `metrics`: a stage that was killed after its summary sends it a second time.
+        self.metrics(numbers(flat), 0, int(time.time() * 1000))
+        self.flush()
         self._store.log_tags(self.run_id, words)
 
     def artifact(self, path: str, folder: str | None) -> None:
@@ -105,7 +107,8 @@ def begin(
         params: the flat parameters that it reads.
     """
     tags = {PARENT_ID: parent_id, **process_tags(process)}
-    for run in store.search("KILLED", "FAILED", tags={"scratchformer.work": work})[:1]:
+    # The oldest: later ones are those of stages that found the training busy and did nothing.
+    for run in store.search("KILLED", "FAILED", tags={"scratchformer.work": work})[-1:]:
         run_id = str(run.info.run_id)
         times = int(run.data.tags.get("scratchformer.continued", "0")) + 1
         store.log_tags(run_id, {**tags, "scratchformer.continued": times})

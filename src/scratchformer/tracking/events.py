@@ -24,7 +24,7 @@ from scratchformer.tracking.store import quiet_environment
 from scratchformer.workspace import workspace_root
 
 _PATIENCE = 120.0  # seconds a finished stage waits for its writer
-_HURRY = 1.5  # the same for a stage that was told to stop
+_HURRY = 1.5  # the same for a stage that failed or was told to stop
 
 
 class StageRun:
@@ -120,12 +120,12 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     continues its MLflow run. The writer creates that run and the parent of the execution.
     """
     writer = _start(stage, params) if params.tracking.enabled else None
-    status, wait = "FAILED", _PATIENCE
+    status, wait = "FAILED", _HURRY
     try:
         yield StageRun(writer)
-        status = "FINISHED"
+        status, wait = "FINISHED", _PATIENCE
     except (KeyboardInterrupt, Interrupted):
-        status, wait = "KILLED", _HURRY
+        status = "KILLED"
         raise
     finally:
         if writer is not None:

@@ -147,12 +147,7 @@ class Store:
     def log_metrics(self, run_id: str, values: Mapping[str, Any]) -> None:
         """Final metrics: the numbers among `values`, at step 0."""
         now = int(time.time() * 1000)
-        numbers = {
-            key: float(value)
-            for key, value in values.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
-        self.log_points(run_id, ((key, value, 0, now) for key, value in numbers.items()))
+        self.log_points(run_id, ((key, value, 0, now) for key, value in numbers(values).items()))
 
     def log_files(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Copy a file, or a folder under its own name, into the run below `folder`."""
@@ -189,6 +184,15 @@ def process_of(run: Any) -> ProcessId | None:
         int(tags["scratchformer.pid"]),
         float(tags["scratchformer.started"]),
     )
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Those of `values` that are numbers; a truth value is none."""
+    return {
+        key: float(value)
+        for key, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def _name(key: str) -> str:

@@ -22,7 +22,10 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def collect_facts(
-    sections: Mapping[str, BaseModel], inputs: Iterable[Path], code: Iterable[str]
+    sections: Mapping[str, BaseModel],
+    inputs: Iterable[Path],
+    code: Iterable[str],
+    libraries: Iterable[str] = ("torch",),
 ) -> Facts:
     """Everything the result depends on, one flat name for each fact.
 
@@ -30,6 +33,7 @@ def collect_facts(
         sections: name in params.yaml → its values, e.g. {"run": params.run}.
         inputs: files, and folders whose files all count.
         code: files and folders relative to the package, e.g. "training".
+        libraries: distributions whose version decides the bytes of the result.
 
     Raises:
         DataError: an input is not there.
@@ -43,7 +47,7 @@ def collect_facts(
         for file in _files(_PACKAGE / name):
             if file.suffix == ".py":
                 facts[f"code:{file.relative_to(_PACKAGE).as_posix()}"] = sha256(file)
-    facts["version of torch"] = version("torch")
+    facts |= {f"version of {name}": version(name) for name in libraries}
     return facts
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from scratchformer.files import write_json, write_whole_folder
 from scratchformer.tokenization import TokenizerPair
+from scratchformer.training.disk import full_disk_told
 from scratchformer.training.loop import Training
 from scratchformer.training.objective import Sample
 from scratchformer.transformer import save_model
@@ -33,7 +34,8 @@ def write_outputs(
 ) -> None:
     """The model with its tokenizers (and, for a classifier, the names of its labels in the order of
     their ids) in one folder, the curves in another, each whole or absent."""
-    with write_whole_folder(model) as folder:
+    size = sum(p.numel() * p.element_size() for p in training.parameters.values())
+    with full_disk_told(model, size), write_whole_folder(model) as folder:
         save_model(training.model, folder)
         shutil.copytree(tokenizers, folder, dirs_exist_ok=True)
         write_json(folder / "training.json", results_of(training))

@@ -1,6 +1,7 @@
 """Where a training may begin: its folder found by fingerprint, and nobody else writing there."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,7 +29,8 @@ def training_session(root: Path, facts: Facts) -> Iterator[Checkpoints]:
     folder = root / digest(facts)
     here = Path.cwd().as_posix()
     with ExitStack() as locks:
-        name = f"{hashlib.sha256(here.encode()).hexdigest()[:16]}.lock"
+        # As bytes of the file system: a name may be undecodable in the locale of the process.
+        name = f"{hashlib.sha256(os.fsencode(here)).hexdigest()[:16]}.lock"
         locks.enter_context(only_writer(root / "working-folders" / name, here))
         locks.enter_context(only_writer(root / f"{folder.name}.lock", folder.as_posix()))
         _tell_of_other_configurations(root, folder, facts)
@@ -46,6 +48,9 @@ def _tell_of_other_configurations(root: Path, folder: Path, facts: Facts) -> Non
     newest = max(others, key=lambda other: other.stat().st_mtime, default=None)
     if newest is None:
         return
-    keys = differing(facts, read_json(newest / "fingerprint.json"))
+    try:
+        keys = ", ".join(differing(facts, read_json(newest / "fingerprint.json")))
+    except (OSError, ValueError, AttributeError):  # damaged, or half removed by a killed training
+        keys = "fingerprint.json, which is not readable"
     more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-    say(f"the checkpoint in {newest}{more} is not used, it differs in: {', '.join(keys)}")
+    say(f"the checkpoint in {newest}{more} is not used, it differs in: {keys}")

@@ -1,0 +1,70 @@
+"""A disk that fills up while the outputs are written: one line, and what was there stays.
+
+Checkpoints: tests/training/test_checkpoint.py. A limit on the size of files stands for the disk.
+"""
+
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.training.conftest import make_stage_folder
+
+from scratchformer.training.disk import DiskFullError
+from scratchformer.training.outputs import write_outputs
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # or the first write ends the process
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_outputs_of_a_training(training, tmp_path):
+    made = training(max_steps=4)
+    made.run()
+    make_stage_folder(tmp_path / "stage")
+    tokenizers = tmp_path / "stage" / "models/tokenizers/scratch"
+    model, history = tmp_path / "models/scratch", tmp_path / "history/scratch"
+    write_outputs(made, tokenizers, [], model, history)
+    before = {path: path.read_bytes() for path in model.iterdir()}
+    weights = (model / "model.safetensors").stat().st_size
+    for limit in (0, 100, weights // 2, weights - 1):
+        with files_of_at_most(limit), pytest.raises(DiskFullError) as caught:
+            write_outputs(made, tokenizers, [], model, history)
+        told = str(caught.value)
+        assert f"{model}: no room to write " in told and " bytes" in told and "\n" not in told
+        assert {path: path.read_bytes() for path in model.iterdir()} == before
+        assert [path.name for path in model.parent.iterdir()] == ["scratch"]
+
+
+def test_a_row_of_the_curves_that_is_cut_off_is_written_again(training, tmp_path):
+    """The disk fills up inside a row of train.csv; the resumed training ends with equal bytes."""
+    whole = training(folder="whole", max_steps=12)
+    whole.run()
+    made = training(max_steps=12)
+    add, rows = made.history.add, []
+
+    def add_until_full(name, step, values):
+        rows.append(name)
+        path: Path = made.history.path(name)
+        size = path.stat().st_size + 7 if len(rows) == 6 else 10**9
+        with files_of_at_most(size):
+            add(name, step, values)
+
+    made.history.add = add_until_full
+    with pytest.raises(DiskFullError, match=r"csv: no room to write \d+ bytes"):
+        made.run()
+    half = made.history.path(rows[-1]).read_text().splitlines()[-1]
+    assert len(half) == 7
+    training(max_steps=12).run()
+    for name in ("train", "valid"):
+        assert made.history.path(name).read_bytes() == whole.history.path(name).read_bytes()

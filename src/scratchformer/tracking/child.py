@@ -49,11 +49,17 @@ class Child:
         self._store.log_points(self.run_id, buffer)
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Final results: numbers as metrics at step 0, words as tags, lists left out."""
+        """Final results: numbers as metrics at step 0, words as tags, lists left out.
+
+        A number of the name of a curve (valid.loss at the best step) would be a point of it at
+        step 0; it is a point of the curve already, so it is left out.
+        """
         flat = dict(flatten(values))
         words = {key: value for key, value in flat.items() if isinstance(value, str | bool)}
+        curves = {name for name, step in self._seen if step}
+        final = {key: value for key, value in numbers(flat).items() if key not in curves}
         # Through `metrics`: a stage that was killed after its summary sends it a second time.
-        self.metrics(numbers(flat), 0, int(time.time() * 1000))
+        self.metrics(final, 0, int(time.time() * 1000))
         self.flush()
         self._store.log_tags(self.run_id, words)
 

@@ -43,6 +43,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.pretrained.locating import locate
     from scratchformer.pretrained.model_card import model_card
     from scratchformer.pretrained.tasks import make_task
+    from scratchformer.training.explanation import explain_curves, read_history
     from scratchformer.training.fingerprint import collect_facts
     from scratchformer.training.session import training_session
     from scratchformer.workspace import checkpoint_root
@@ -66,11 +67,18 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         save_finetuned(model, TOKENIZERS / "finetune", report, card, FINETUNED_MODEL)
         with write_whole_folder(HISTORY / "finetune") as folder:
             shutil.copytree(checkpoints.folder / "history", folder, dirs_exist_ok=True)
+        train_rows, valid_rows = (
+            read_history(HISTORY / "finetune" / f"{name}.csv") for name in ("train", "valid")
+        )
     run.log_summary(asdict(report))
+    _, *told = explain_curves(
+        train_rows, valid_rows, report.stop_reason, params.finetune.label_smoothing > 0
+    )  # without the best step by loss: here accuracy decides
     rows = [
         *((f"validation {name}", f"{value:.4f}") for name, value in report.valid.items()),
         ("best update", f"{report.best_step:,} of {report.steps:,} ({report.stop_reason})"),
         ("parameters", f"{report.trained_parameters:,} trained of {report.parameters:,}"),
+        *(("in words", line) for line in told),
     ]
     return Summary("finetune", rows, [FINETUNED_MODEL, HISTORY / "finetune"])
 

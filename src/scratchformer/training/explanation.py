@@ -61,8 +61,7 @@ def explain_curves(train: Rows, valid: Rows, stop_reason: str, smoothed: bool) -
             )
         elif best is last and gains[-1] > 4 * PLATEAU and stop_reason != "patience":
             told.append(
-                f"still falling by {gains[-1]:.0%} a validation: more updates would help "
-                "(max_steps)"
+                f"still falling by {gains[-1]:.0%} a validation: more updates would help"
             )
     return told
 

@@ -30,7 +30,7 @@ repro: $(STAMP)
 	dvc repro
 
 test: $(STAMP)
-	python -m pytest --numprocesses auto --dist loadfile
+	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	ruff check .

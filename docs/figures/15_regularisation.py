@@ -58,7 +58,9 @@ def curves(dropout: float, splits: dict[str, pa.Table], sizes: dict[str, int]) -
     path = Path(__file__).parents[2] / "params.yaml"
     document = read_yaml(path)
     model = {**SETTINGS["model"], "dropout": dropout}
-    merge(document, {"train_scratch": {**SETTINGS, "model": model}})
+    # Updates are made one by one here, without the files of a whole training.
+    alone = {"model": model, "diagnose_every": 0}
+    merge(document, {"train_scratch": {**SETTINGS, **alone}})
     settings = parse_params(document, path).train_scratch
     train, valid = (TokenBatches(table, settings.batch_tokens, 1) for table in splits.values())
     info = {"task": "seq2seq", **sizes}

@@ -27,8 +27,8 @@ CHANGES: dict[str, Any] = {
     "tokenize": {"scratch": {"shared_vocabulary": True, "source": {"algorithm": "word"}}},
     "train_scratch": {
         "model": {
-            "d_model": 32, "num_heads": 2, "d_ff": 64, "num_encoder_layers": 1,
-            "num_decoder_layers": 1, "tie_embeddings": "all",
+            "d_model": 32, "num_heads": 2, "d_ff": 64, "activation": "relu",
+            "num_encoder_layers": 1, "num_decoder_layers": 1, "tie_embeddings": "all",
         },
         "learning_rate": 0.01, "warmup_steps": 5, "max_steps": 30, "validate_every": 15,
         "decode_samples": 8, "batch_tokens": 1024,

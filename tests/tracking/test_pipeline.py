@@ -255,6 +255,10 @@ def failed(queued: Repository) -> Repository:
     queued.run("dvc", "exp", "run", "-n", "broken", "-S", "evaluate.beam_size=7", check=False)
     queued.run("git", "checkout", "--quiet", "params.yaml")
     queued.run("dvc", "checkout")
+    deadline = time.monotonic() + 60  # a stage that fails does not wait for its writer
+    while queued.newest().info.run_name != "broken" or queued.newest().info.status == "RUNNING":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     return queued
 
 

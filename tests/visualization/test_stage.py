@@ -21,7 +21,7 @@ FINETUNE = {
     "finetune-validation-scores", "finetune-embeddings", "finetune-attention-1-before",
     "finetune-attention-1-after", "finetune-rollout-1", "finetune-confusion-before",
     "finetune-confusion-after", "finetune-effect-by-class", "finetune-effect-by-length",
-    "finetune-calibration", "finetune-changes",
+    "finetune-calibration", "finetune-changes", "finetune-attribution-1",
 }  # fmt: skip
 TRAINING = {
     "scratch-scores", "scratch-loss", "scratch-learning-rate", "scratch-gradient-norm",
@@ -119,4 +119,4 @@ def test_rows_too_long_to_draw_are_named(make_workspace: Make) -> None:
         write_predictions(name, long)
     figures, reasons = drawn(params)
     assert not any("attention" in name for name in figures)
-    assert reasons.count("No test row has 2 to 64 tokens.") == 2
+    assert reasons.count("No test row has 2 to 64 tokens.") == 3

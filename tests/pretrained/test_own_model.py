@@ -33,7 +33,7 @@ CHANGES: dict[str, Any] = {
         "learning_rate": 0.01, "warmup_steps": 5, "max_steps": 30, "validate_every": 15,
         "decode_samples": 8, "batch_tokens": 1024,
     },
-    "finetune": {"epochs": 4, "learning_rate": 0.01, "freeze": "none"},
+    "finetune": {"epochs": 4, "learning_rate": 0.01, "freeze": "none", "frozen_layers": 0},
     "evaluate": {"bootstrap_resamples": 100},
 }  # fmt: skip
 

@@ -195,9 +195,9 @@ def test_signals(folder: Folder, undisturbed: dict[str, str]) -> None:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         assert process.returncode == code, out + err
-        # Seconds of the processor, so that a busy machine does not count; the wait for MLflow,
-        # which takes none, is 1.5 s at most. Together under 5 s.
-        assert usage.ru_utime + usage.ru_stime - spent < 3.5
+        # Seconds of the processor. On an idle machine about 2, and the exit is under 5 s; threads
+        # that wait for each other on a busy one spend several times as much.
+        assert usage.ru_utime + usage.ru_stime - spent < 15
         assert err.count("\n") == 1
         step = last_checkpoint(folder)
         assert f"stopped by {number.name} after step {step}; " in err  # no step is lost

@@ -99,7 +99,7 @@ def test_both_trainings_run_where_the_test_split_does_not_exist(
         "train_scratch": params.train_scratch.model_copy(
             update={"max_steps": 4, "validate_every": 2, "warmup_steps": 1, "decode_samples": 8}
         ),
-        "finetune": params.finetune.model_copy(update={"epochs": 1}),
+        "finetune": params.finetune.model_copy(update={"epochs": 1, "frozen_layers": 0}),
     }
     params = params.model_copy(update=shrunk)
     shutil.rmtree("models/scratch")

@@ -162,7 +162,7 @@ def translation_comparison(
     )()
     first = next(iter(outputs.values()))
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in outputs}
-    for metric in scores.keys() - {"System"}:
+    for metric in (name for name in scores if name != "System"):  # in their order, not a set's
         for name, result in zip(outputs, scores[metric], strict=True):
             entry = {"low": result.mean - result.ci, "high": result.mean + result.ci}
             if result.p_value is not None:

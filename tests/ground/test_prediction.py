@@ -80,6 +80,7 @@ def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
             id2label={0: "low", 1: "mid", 2: "high"}, label2id={"low": 0, "mid": 1, "high": 2},
         )
     ).save_pretrained(folder)  # fmt: skip
+    (folder / "training.json").write_text("{}")
     return folder
 
 
@@ -197,12 +198,18 @@ def test_a_damaged_model_is_told_in_one_line(tmp_path: Path, writer: Path) -> No
         load_predictor(tmp_path)
 
 
-def test_the_command_reads_a_pipe_and_imports_no_transformers(writer: Path) -> None:
+@pytest.mark.parametrize("kind", ["writer", "classifier", "finetuned"])
+def test_the_command_reads_a_pipe_and_imports_little(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Of a cold answer's time almost all is imports: those that are slow stay out."""
+    folder = request.getfixturevalue(kind)
+    slow = {"transformers", "torch._dynamo", "mlflow", "pandas", "pyarrow", "sklearn", "scipy"}
     program = (
         "import sys; from scratchformer.cli import app\n"
-        f"sys.argv = ['scratchformer', 'predict', '--model', {str(writer)!r}]\n"
+        f"sys.argv = ['scratchformer', 'predict', '--model', {str(folder)!r}]\n"
         "try: app()\n"
-        "finally: print({'transformers', 'mlflow', 'pandas'} & set(sys.modules), file=sys.stderr)"
+        f"finally: print({slow} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], input="abba\n\ncab\n", text=True, capture_output=True,

@@ -47,6 +47,10 @@ def load_predictor(folder: Path) -> Predictor:
         return _ScratchWriter(folder)
     if architecture == "EncoderClassifier":
         return _ScratchClassifier(folder)
+    from scratchformer.pretrained.bert_classifier import is_ours
+
+    if is_ours(folder, settings):
+        return _BertClassifier(folder, settings)
     if any("SequenceClassification" in name for name in settings.get("architectures") or []):
         return _PretrainedClassifier(folder)
     if settings.get("is_encoder_decoder"):
@@ -96,8 +100,28 @@ class _ScratchClassifier:
             return _ranked(self.model(source), self.labels, top_k)
 
 
+class _BertClassifier:
+    """A fine-tuned BERT, run by our own encoder."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        from scratchformer.pretrained.bert_classifier import load
+
+        self.model, self.tokenizer = load(folder, settings)
+        names = settings["id2label"]
+        self.labels = [names[str(index)] for index in range(len(names))]
+
+    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+        import torch
+
+        encoded = self.tokenizer.encode_batch(list(texts))
+        tokens = torch.tensor([each.ids for each in encoded])
+        real = torch.tensor([each.attention_mask for each in encoded], dtype=torch.bool)
+        with torch.inference_mode():
+            return _ranked(self.model(tokens, real), self.labels, top_k)
+
+
 class _PretrainedClassifier:
-    """A fine-tuned classifier in the Hugging Face layout."""
+    """A fine-tuned classifier of another architecture in the Hugging Face layout."""
 
     def __init__(self, folder: Path) -> None:
         from scratchformer.pretrained.loading import load_finetuned, load_tokenizer_folder

@@ -1,10 +1,13 @@
 """BERT and RoBERTa: post-norm encoders with learned positions and a norm after the embeddings.
 
 The vector of token type 0 is added to every position's vector: for a text without a second part,
-that is what the type embedding does. The pooler, a head for BERT's own task, is left out.
+that is what the type embedding does. The pooler belongs to the head, see bert_classifier.py.
 """
 
+from collections.abc import Mapping
 from typing import Any
+
+from torch import Tensor
 
 from scratchformer.errors import ParamsError
 from scratchformer.pretrained.weight_mapping import Rule, copy_in, linear, named, norm
@@ -38,11 +41,21 @@ def rules(layers: int) -> list[Rule]:
 
 def load(theirs: Any) -> EncoderClassifier:
     """See `weight_mapping.from_transformers`."""
-    settings = theirs.config
+    ours = EncoderClassifier(configuration(theirs.config)).eval()
+    fill(ours, named(theirs))
+    return ours
+
+
+def configuration(settings: Any) -> TransformerConfig:
+    """Our configuration of an encoder that `settings`, a config.json as an object, describes.
+
+    Raises:
+        ParamsError: an activation that our code does not have.
+    """
     if settings.hidden_act not in ("relu", "gelu"):
         raise ParamsError(f"hidden_act {settings.hidden_act!r}: ours are relu and gelu")
     offset = 0 if settings.model_type == "bert" else settings.pad_token_id + 1
-    config = TransformerConfig(
+    return TransformerConfig(
         source_vocab_size=settings.vocab_size,
         d_model=settings.hidden_size,
         num_heads=settings.num_attention_heads,
@@ -61,11 +74,13 @@ def load(theirs: Any) -> EncoderClassifier:
         embedding_norm=True,
         pad_id=settings.pad_token_id,
     )
-    ours = EncoderClassifier(config).eval()
-    tensors = dict(named(theirs))
+
+
+def fill(ours: EncoderClassifier, theirs: Mapping[str, Tensor]) -> None:
+    """Copy the weights of a BertModel or RobertaModel, by their names there."""
+    tensors = dict(theirs)
     positions = "embeddings.position_embeddings.weight"
     tensors[positions] = (
         tensors[positions] + tensors["embeddings.token_type_embeddings.weight"][0]
     ).detach()
-    copy_in(rules(config.num_encoder_layers), named(ours), tensors)
-    return ours
+    copy_in(rules(ours.config.num_encoder_layers), named(ours), tensors)

@@ -40,7 +40,7 @@ OUT_OF_RANGE = {
     "tokenize.finetune.max_length": 2,
     "tracking.experiment": "",
 }
-FREE_TEXT = {"pretrained.name"}  # any string is a path or a name
+FREE_TEXT = {"pretrained.name", "pretrained.prefix"}  # any string is a path, a name, a prefix
 
 
 def edited(line: int, change: Any) -> str:

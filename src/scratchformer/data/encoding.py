@@ -78,12 +78,17 @@ def scratch_encoder(tokenizer: "Tokenizer", max_length: int) -> Encode:
 
 
 def pretrained_encoder(
-    tokenizer: "PreTrainedTokenizerFast", max_length: int, *, target: bool = False
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
+    *,
+    prefix: str = "",
+    target: bool = False,
 ) -> Encode:
-    """Ids with the model's special tokens. `target`: as text of the decoder's side."""
+    """Ids with the model's special tokens, of `prefix` and text. `target`: as text of the
+    decoder's side."""
 
     def encode(texts: list[str]) -> Encoded:
-        side = {"text_target": texts} if target else {"text": texts}
+        side = {"text_target" if target else "text": [prefix + text for text in texts]}
         batch = tokenizer(
             **side, truncation=True, max_length=max_length, return_attention_mask=False
         )

@@ -144,6 +144,7 @@ class Pretrained(Section):
     kind: Literal["package", "folder", "hub"]
     name: str
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    prefix: str = ""
 
     @model_validator(mode="after")
     def hub_models_are_pinned(self) -> Self:

@@ -10,6 +10,7 @@ from scratchformer.files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from scratchformer.tokenization import TokenizerPair
 
@@ -107,13 +108,14 @@ class _BertClassifier:
         from scratchformer.pretrained.bert_classifier import load
 
         self.model, self.tokenizer = load(folder, settings)
+        self.prefix = settings.get("prefix") or ""
         names = settings["id2label"]
         self.labels = [names[str(index)] for index in range(len(names))]
 
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch
 
-        encoded = self.tokenizer.encode_batch(list(texts))
+        encoded = self.tokenizer.encode_batch([self.prefix + text for text in texts])
         tokens = torch.tensor([each.ids for each in encoded])
         real = torch.tensor([each.attention_mask for each in encoded], dtype=torch.bool)
         with torch.inference_mode():
@@ -133,7 +135,7 @@ class _PretrainedClassifier:
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch
 
-        inputs = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        inputs = _tokenized(self.model, self.tokenizer, texts)
         with torch.inference_mode():
             return _ranked(self.model(**inputs).logits, self.labels, top_k)
 
@@ -151,7 +153,7 @@ class _PretrainedWriter:
         import torch
 
         width = max(beam, top_k)
-        inputs = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        inputs = _tokenized(self.model, self.tokenizer, texts)
         with torch.inference_mode():
             made = self.model.generate(
                 **inputs, num_beams=width, num_return_sequences=top_k, do_sample=False,
@@ -168,6 +170,16 @@ class _PretrainedWriter:
             for text, probability in zip(words, gains.sum(dim=1).exp().tolist(), strict=True)
         ]
         return [answers[at : at + top_k] for at in range(0, len(answers), top_k)]
+
+
+def _tokenized(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]
+) -> Any:
+    """Inputs of a model of `transformers`, each text behind the model's prefix."""
+    from scratchformer.pretrained.loading import prefix_of
+
+    prefixed = [prefix_of(model) + text for text in texts]
+    return tokenizer(prefixed, padding=True, truncation=True, return_tensors="pt")
 
 
 def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair]":

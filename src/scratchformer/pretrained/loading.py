@@ -49,7 +49,7 @@ def load_encoder(pretrained: Pretrained, attention: Attention = "sdpa") -> "PreT
     """The bare pretrained model: token ids in, hidden states out."""
     from transformers import AutoModel
 
-    return _load(AutoModel, locate(pretrained), attention)
+    return _prefixed(_load(AutoModel, locate(pretrained), attention), pretrained)
 
 
 def load_classifier(
@@ -65,7 +65,7 @@ def load_classifier(
 
     names = dict(enumerate(labels))
     torch.manual_seed(counted_seed(seed, "weights"))
-    return _load(
+    model = _load(
         AutoModelForSequenceClassification,
         locate(pretrained),
         attention,
@@ -73,13 +73,27 @@ def load_classifier(
         id2label=names,
         label2id={name: index for index, name in names.items()},
     )
+    return _prefixed(model, pretrained)
 
 
 def load_seq2seq(pretrained: Pretrained, attention: Attention = "sdpa") -> "PreTrainedModel":
     """A complete encoder-decoder (T5, Marian, BART, …), for generation or fine-tuning."""
     from transformers import AutoModelForSeq2SeqLM
 
-    return _load(AutoModelForSeq2SeqLM, locate(pretrained), attention, complete=True)
+    model = _load(AutoModelForSeq2SeqLM, locate(pretrained), attention, complete=True)
+    return _prefixed(model, pretrained)
+
+
+def prefix_of(model: "PreTrainedModel") -> str:
+    """What goes before every input of this model: `prefix` in its config.json, the field that
+    transformers has for it, so that it stays with the fine-tuned model."""
+    return getattr(model.config, "prefix", None) or ""
+
+
+def _prefixed(model: "PreTrainedModel", pretrained: Pretrained) -> "PreTrainedModel":
+    if pretrained.prefix:
+        model.config.prefix = pretrained.prefix
+    return model
 
 
 def load_finetuned(

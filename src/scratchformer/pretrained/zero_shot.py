@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from scratchformer.pretrained.inference import embed
+from scratchformer.pretrained.loading import prefix_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -79,7 +80,8 @@ class TextEncoder:
     batch_size: int
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        ids = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        prefixed = [prefix_of(self.model) + text for text in texts]
+        ids = self.tokenizer(prefixed, truncation=True, max_length=self.max_length)["input_ids"]
         rows = pa.chunked_array([pa.array(ids, type=pa.list_(pa.int32()))])
         return embed(self.model, rows, self.batch_size)
 

@@ -90,7 +90,8 @@ def _finetune(
     length = params.tokenize.finetune.max_length
     tokenizer = load_tokenizer(params.pretrained)
     tokenizer.save_pretrained(tokenizers)
-    encoders = {"input_ids": pretrained_encoder(tokenizer, length)}
+    prefix = params.pretrained.prefix
+    encoders = {"input_ids": pretrained_encoder(tokenizer, length, prefix=prefix)}
     sizes = {"source_vocab_size": len(tokenizer), "max_source_length": length}
     if load_info("finetune").task == "seq2seq":
         encoders["labels"] = pretrained_encoder(tokenizer, length, target=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scratchformer.pretrained.loading import prefix_of
 from scratchformer.pretrained.zero_shot import TextEncoder
 from scratchformer.visualization.attention import attention_grid
 from scratchformer.visualization.attribution import integrated_gradients
@@ -88,14 +89,15 @@ def _sentences(encoders: Encoders, names: Names, points: int, seed: int) -> Iter
 
 
 def _examples(encoders: Encoders, count: int) -> list[str]:
-    """Texts of the test rows that are looked at."""
+    """What the model reads of the test rows that are looked at."""
     table = load_predictions("finetune-after").head(5000)
     lengths = [len(ids) for ids in encoders.tokenizer(table["text"].tolist())["input_ids"]]
     right = (table["prediction"] == table["label"]).tolist()
     rows = choose_examples(lengths, right, table["id"].tolist(), count)
     if not rows:
         raise UnavailableError(f"No test row has 2 to {MAX_TOKENS} tokens.")
-    return [str(text) for text in table.iloc[rows]["text"]]
+    prefix = prefix_of(encoders.after)
+    return [prefix + text for text in table.iloc[rows]["text"]]
 
 
 def _attention(encoders: Encoders, count: int) -> Iterator[Item]:

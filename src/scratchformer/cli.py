@@ -89,12 +89,13 @@ def ui(
     sync: Annotated[bool, typer.Option(help="Add what DVC restored first.")] = True,
 ) -> None:
     """Browse the runs in MLflow."""
+    from scratchformer.params import load_params
     from scratchformer.tracking.server import serve
     from scratchformer.workspace import workspace_root
 
     if sync:
         _sync()
-    serve(workspace_root(), port)
+    serve(workspace_root(), port, load_params().tracking.experiment)
 
 
 @app.command()

@@ -26,13 +26,13 @@ def free_port() -> int:
 
 def test_there_must_be_runs_and_a_free_port(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="no runs yet; `dvc repro` records them"):
-        serve(tmp_path, free_port())
+        serve(tmp_path, free_port(), "runs")
     (tmp_path / "mlflow.db").touch()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(ParamsError, match="is in use; choose another one with --port"):
-            serve(tmp_path, taken.getsockname()[1])
+            serve(tmp_path, taken.getsockname()[1], "runs")
 
 
 @pytest.mark.slow
@@ -45,11 +45,14 @@ def test_the_server_shows_runs_and_artifacts(workspace: Workspace) -> None:
     port = free_port()
     server = subprocess.Popen(
         [str(Path(sys.executable).with_name("scratchformer")), "ui", "--port", str(port)],
-        cwd=workspace.path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        cwd=workspace.path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         start_new_session=True, env={**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
     )  # fmt: skip
     base = f"http://127.0.0.1:{port}"
     try:
+        assert server.stdout is not None
+        page = server.stdout.readline()  # the address that a person follows
+        assert page.startswith(f"{base}/#/experiments/{child.info.experiment_id}/runs?")
         run = json.loads(get(f"{base}/ajax-api/2.0/mlflow/runs/get?run_id={child.info.run_id}"))
         metrics = {metric["key"]: metric["value"] for metric in run["run"]["data"]["metrics"]}
         assert metrics == {"loss": 2.0}

@@ -7,11 +7,17 @@ import sys
 from pathlib import Path
 
 from scratchformer.errors import ParamsError
-from scratchformer.tracking.store import DATABASE, quiet_environment, store_uri
+from scratchformer.tracking.store import DATABASE, Store, quiet_environment, store_uri
 
 
-def serve(workspace: Path, port: int) -> None:
-    """Run MLflow's web interface on 127.0.0.1 until it is interrupted.
+# Of its two faces, MLflow shows the one for language-model applications first, whatever kind of
+# experiment it is: a page without our runs. The address can ask for the other one.
+_RUNS = "http://127.0.0.1:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+
+
+def serve(workspace: Path, port: int, experiment: str) -> None:
+    """Run MLflow's web interface on 127.0.0.1 until it is interrupted; print the address of the
+    runs of `experiment`, the name in params.yaml.
 
     Raises:
         ParamsError: nothing was recorded yet, or the port is taken.
@@ -26,7 +32,8 @@ def serve(workspace: Path, port: int) -> None:
             raise ParamsError(f"port {port} is in use; choose another one with --port") from None
     # One worker and no job runner: it starts in a third of the time, for one person.
     environment = quiet_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    print(f"http://127.0.0.1:{port} in some seconds; Ctrl-C ends it", flush=True)
+    runs = _RUNS.format(port=port, experiment=Store(workspace, experiment).experiment)
+    print(f"{runs}\nin some seconds; Ctrl-C ends it", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store_uri(workspace),
                "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]  # fmt: skip
     if os.name == "posix":

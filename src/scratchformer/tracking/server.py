@@ -9,7 +9,6 @@ from pathlib import Path
 from scratchformer.errors import ParamsError
 from scratchformer.tracking.store import DATABASE, Store, quiet_environment, store_uri
 
-
 # Of its two faces, MLflow shows the one for language-model applications first, whatever kind of
 # experiment it is: a page without our runs. The address can ask for the other one.
 _RUNS = "http://127.0.0.1:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"

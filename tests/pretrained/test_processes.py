@@ -126,6 +126,34 @@ def test_two_processes_make_the_updates_of_one(workplace: Path) -> None:
 
 
 @pytest.mark.slow
+def test_sequences_count_their_tokens_together(workplace: Path, copies: pa.Table) -> None:
+    """Answers differ in length, so two equal shares of rows are not equal shares of the loss."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    settings = T5Config(
+        vocab_size=25, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0,
+        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+    )  # fmt: skip
+    shutil.rmtree(workplace / "models/pretrained/bert")
+    T5ForConditionalGeneration(settings).save_pretrained(workplace / "models/pretrained/bert")
+    tokens = workplace / "data/tokenized/finetune"
+    write_json(tokens / "info.json", {"task": "seq2seq", "max_target_length": 8})
+    info = Info("seq2seq", "copies", "", "", "", True, (), {})
+    info.save(workplace / "data/prepared/finetune/info.json")
+    for split, table in (("train", copies.slice(0, 33)), ("valid", copies.slice(33))):
+        with pa.ipc.new_file(str(tokens / f"{split}.arrow"), table.schema) as writer:
+            writer.write_table(table)
+    one, two = (train(workplace, command)[0] for command in (ALONE, TWO))
+    mine, theirs = (load_file(folder / "model" / "model.safetensors") for folder in (one, two))
+    apart = max(float(abs(tensor - theirs[name]).max()) for name, tensor in mine.items())
+    print(f"\nweights after 6 updates: largest difference {apart:.1e}")
+    assert apart < 1e-5
+    begin = load_file(workplace / "models/pretrained/bert/model.safetensors")
+    assert max(abs(begin[name] - mine[name]).max() for name in begin) > 5e-3
+
+
+@pytest.mark.slow
 def test_two_processes_stop_together_and_go_on_as_if_undisturbed(workplace: Path) -> None:
     change(workplace, epochs=20, patience=20, batch_size=4)  # 9 updates an epoch
     undisturbed, _ = train(workplace, TWO)

@@ -213,6 +213,9 @@ def predict(
         Path | None, typer.Option("--input", help="Lines of text, .csv, .tsv or .jsonl.")
     ] = None,
     column: Annotated[str, typer.Option(help="Of a table: the column to read.")] = "text",
+    pair_column: Annotated[
+        str | None, typer.Option(help="Of a table of pairs: that of the second text.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write .csv, .tsv or .jsonl instead of printing.")
     ] = None,
@@ -223,4 +226,4 @@ def predict(
     """Apply a trained model to texts."""
     from scratchformer.prediction import predict_file
 
-    predict_file(model, texts or [], file, column, output, top_k, beam, batch_size)
+    predict_file(model, texts or [], file, column, output, top_k, beam, batch_size, pair_column)

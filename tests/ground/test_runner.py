@@ -39,6 +39,17 @@ def start(folder: Path, body: str, *arguments: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
+def test_a_stage_of_one_process_refuses_to_be_one_of_several(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(folder, "pass")[0] == 0  # a cluster may say so without having started several
+    for rank, said in ("0", "stage: started in 2 processes"), ("1", ""):
+        monkeypatch.setenv("RANK", rank)
+        code, out, err = run(folder, "pass")
+        assert (code, out) == (2, "") and err.startswith(said) and err.count("\n") == bool(said)
+
+
 def run(folder: Path, body: str, *arguments: str) -> tuple[int, str, str]:
     process = start(folder, body, *arguments)
     out, err = process.communicate(timeout=60)

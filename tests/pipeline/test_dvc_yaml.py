@@ -45,7 +45,8 @@ def code_that_runs(stage: str) -> set[str]:
     """Files of the project that the stage's file imports, at its head or inside functions.
 
     Left out is what cannot change an output: errors, the terminal, MLflow, the reading of
-    params.yaml (whose values count) and where files lie. A folder whose `__init__` is imported
+    params.yaml (whose values count), where files lie, and the number of processes (DVC starts one).
+    A folder whose `__init__` is imported
     counts as that file.
     """
     source = ROOT / "src"
@@ -54,8 +55,9 @@ def code_that_runs(stage: str) -> set[str]:
         for path in (source / "scratchformer").rglob("*.py")
     }
     without_effect = (
-        "errors", "files", "layout", "params", "stages.runner", "terminal", "tracking", "workspace"
-    )
+        "errors", "files", "layout", "params", "processes", "stages.runner", "terminal", "tracking",
+        "workspace",
+    )  # fmt: skip
     seen: set[str] = set()
     waiting = [f"scratchformer.stages.{stage}"]
     while waiting:

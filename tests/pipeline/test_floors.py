@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "scratchformer"
-GROUND = ("errors", "files", "layout", "params", "terminal", "workspace")
+GROUND = ("errors", "files", "layout", "params", "processes", "terminal", "workspace")
 # A module may import from its own room and from rooms with a smaller number.
 FLOORS = {
     **dict.fromkeys(GROUND, 0),

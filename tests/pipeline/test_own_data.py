@@ -20,7 +20,7 @@ from transformers import (
 
 from scratchformer.files import read_json
 from scratchformer.params import Params, load_params
-from scratchformer.prediction import load_predictor
+from scratchformer.prediction import load_predictor, predict_file
 from scratchformer.presets import apply_preset
 from scratchformer.stages.evaluate import evaluate
 from scratchformer.stages.finetune import finetune
@@ -121,6 +121,36 @@ def test_the_csv_of_the_readme_goes_all_the_way(params_file: Path) -> None:
     assert read_json(Path("models/finetuned/config.json"))["id2label"] == {"0": "bad", "1": "good"}
     report = Path("reports/report.html").read_text(encoding="utf-8")
     assert "probability" in report and list(Path("reports/figures").glob("*.png"))
+
+
+@pytest.mark.slow
+def test_a_csv_of_pairs_goes_to_answers(params_file: Path) -> None:
+    """Two texts a row: does the second say the same as the first?"""
+    names = ("dog", "cat", "horse", "bird", "cow")
+    rows = [
+        f"The {first} sleeps {number}.,A {second} is asleep.,{'yes' if first == second else 'no'}"
+        for number in range(3)
+        for first in names
+        for second in (first, names[number], "fish")
+    ]
+    Path("data/raw/pairs.csv").write_text("\n".join(["premise,claim,answer", *rows]) + "\n")
+    columns = {"text": "premise", "text_pair": "claim", "label": "answer"}
+    source = {"kind": "files", "train": "data/raw/pairs.csv", "columns": columns}
+    split = {"valid": 0.2, "test": 0.2}
+    task = {"task": "classification", "source": source, "split": split}
+    params = changed(params_file, TINY, {"prepare": {"scratch": REVERSE, "finetune": task}})
+    metrics = run(params, prepare, tokenize, train_scratch, finetune, evaluate)
+    assert set(metrics["finetune"]["baselines"]) == {"majority", "tfidf", "probe"}
+    config = read_json(Path("models/finetuned/config.json"))
+    assert config["pair_separator"] == 102  # [SEP]
+    changes = Path("reports/predictions/finetune-changes.csv").read_text(encoding="utf-8")
+    assert "near_duplicate" in changes.splitlines()[0] and "\t" in changes
+    predict_file(
+        Path("models/finetuned"), [], Path("data/raw/pairs.csv"), "premise",
+        Path("answers.csv"), 1, 1, 8, "claim",
+    )  # fmt: skip
+    header, *answers = Path("answers.csv").read_text(encoding="utf-8").splitlines()
+    assert header == "premise,claim,answer,prediction,probability" and len(answers) == len(rows)
 
 
 @pytest.mark.slow

@@ -5,6 +5,9 @@ texts are Unicode without NUL, not blank, at most `MAX_CHARACTERS` long. Texts a
 here, once: Unicode form NFC, outer blanks stripped, every other run of white space one blank. So
 the same text is the same bytes everywhere after, and a decoder can be asked to give it back.
 
+A classification may ask of two texts together (does one follow from the other?). Such a pair,
+`text` and `text_pair`, is one text with a tab between its parts, which no canonical text contains.
+
 Nothing in a text is ever interpreted: markup, formulas and the names of special tokens are letters
 like any other.
 """
@@ -18,6 +21,8 @@ from scratchformer.params import Task
 
 MAX_CHARACTERS = 100_000
 """Longest text. A line beyond it is a file that lost its line ends, or not text at all."""
+
+PAIR_MARK = "\t"
 
 INPUT_FIELD: dict[Task, str] = {"seq2seq": "source", "classification": "text"}
 ANSWER_FIELD: dict[Task, str] = {"seq2seq": "target", "classification": "label"}
@@ -36,6 +41,8 @@ def check(raw: RawRow, task: Task) -> Row:
     """
     values = raw.values
     text = _text(values, INPUT_FIELD[task])
+    if "text_pair" in values:
+        text += PAIR_MARK + _text(values, "text_pair")
     answer_field = ANSWER_FIELD[task]
     answers = values.get(answer_field)
     if isinstance(answers, list):

@@ -1,6 +1,6 @@
 """Prepared text to token ids, batch by batch, with the figures of tokens.json."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scratchformer.data.contract import INPUT_FIELD
+from scratchformer.data.contract import INPUT_FIELD, PAIR_MARK
 from scratchformer.data.prepared import Info, iterate_split, load_info
 from scratchformer.data.statistics import quantiles
 from scratchformer.data.tokenized import schema_of
@@ -82,13 +82,18 @@ def pretrained_encoder(
     max_length: int,
     *,
     prefix: str = "",
+    pairs: bool = False,
     target: bool = False,
 ) -> Encode:
-    """Ids with the model's special tokens, of `prefix` and text. `target`: as text of the
-    decoder's side."""
+    """Ids with the model's special tokens.
+
+    Args:
+        prefix, pairs: see `input_sides`.
+        target: as texts of the decoder's side.
+    """
 
     def encode(texts: list[str]) -> Encoded:
-        side = {"text_target" if target else "text": [prefix + text for text in texts]}
+        side = {"text_target": texts} if target else input_sides(texts, prefix, pairs)
         batch = tokenizer(
             **side, truncation=True, max_length=max_length, return_attention_mask=False
         )
@@ -100,10 +105,25 @@ def pretrained_encoder(
     return encode
 
 
+def input_sides(texts: Sequence[str], prefix: str, pairs: bool) -> dict[str, list[str]]:
+    """What a tokenizer of transformers is given: `text`, each behind `prefix` (T5 is told its task
+    so), and `text_pair` where the texts are `pairs`, see `contract`."""
+    if not pairs:
+        return {"text": [prefix + text for text in texts]}
+    parts = [text.split(PAIR_MARK, 1) for text in texts]
+    return {"text": [prefix + part[0] for part in parts], "text_pair": [part[1] for part in parts]}
+
+
+def are_pairs(track: Track) -> bool:
+    """Whether the texts of a track are pairs: all of them are, or none."""
+    info = load_info(track)
+    return info.task == "classification" and PAIR_MARK in next(training_texts(track, "text"))
+
+
 def encode_track(
     track: Track,
     encoders: Mapping[str, Encode],
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, int | str],
     folder: Path,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> dict[str, Any]:

@@ -118,8 +118,14 @@ def _tables(
     pair = {"before": before, "after": after}
     right = {name: right_rows(test, said) for name, said in pair.items()}
     bucket, names = comparison.length_buckets(test.texts)
+    train_texts = load_split("finetune", "train").column("text").to_pylist()
+    duplicates = comparison.near_duplicates(train_texts, test.ids, test.texts)
+    seen = {record["id"] for record in duplicates}
     return {
-        "changes": comparison.changed_rows(test, before, after),
+        "changes": [
+            {**record, "near_duplicate": record["id"] in seen}
+            for record in comparison.changed_rows(test, before, after)
+        ],
         "confident-errors": comparison.confident_errors(test, after),
         "confusions": comparison.confusion_pairs(test, pair),
         "classes": comparison.class_table(test, pair),
@@ -134,9 +140,7 @@ def _tables(
             for name, said in pair.items()
             for record in reliability_records(reliability(said.max(axis=1), right[name]), name)
         ],
-        "near-duplicates": comparison.near_duplicates(
-            load_split("finetune", "train").column("text").to_pylist(), test.ids, test.texts
-        ),
+        "near-duplicates": duplicates,
     }
 
 

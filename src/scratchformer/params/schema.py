@@ -45,6 +45,9 @@ class PackageSource(Section):
     max_per_label: Count | None = None
 
 
+ColumnRole = Literal["id", "source", "target", "text", "text_pair", "label", "group"]
+
+
 class FilesSource(Section):
     """The person's own files. Without `valid` and `test`, `train` is split by `split`.
 
@@ -65,7 +68,7 @@ class FilesSource(Section):
     train_target: str | None = None
     valid_target: str | None = None
     test_target: str | None = None
-    columns: dict[Literal["id", "source", "target", "text", "label", "group"], str] = {}
+    columns: dict[ColumnRole, str] = {}
     header: bool = True
     label_names: dict[str, str] = {}
     merge_references: bool = False
@@ -81,7 +84,7 @@ class HubSource(Section):
     train_split: str = "train"
     valid_split: str | None = None
     test_split: str | None = None
-    columns: dict[Literal["id", "source", "target", "text", "label", "group"], str] = {}
+    columns: dict[ColumnRole, str] = {}
     label_names: dict[str, str] = {}
     merge_references: bool = False
 

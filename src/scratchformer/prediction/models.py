@@ -175,11 +175,23 @@ class _PretrainedWriter:
 def _tokenized(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]
 ) -> Any:
-    """Inputs of a model of `transformers`, each text behind the model's prefix."""
+    """The texts as `tokenize` gave them in training: behind the model's prefix, or as pairs.
+
+    Raises:
+        DataError: the model asks of pairs of texts, and a text is not one.
+    """
+    from scratchformer.data.contract import PAIR_MARK
+    from scratchformer.data.encoding import input_sides
     from scratchformer.pretrained.loading import prefix_of
 
-    prefixed = [prefix_of(model) + text for text in texts]
-    return tokenizer(prefixed, padding=True, truncation=True, return_tensors="pt")
+    pairs = hasattr(model.config, "pair_separator")
+    if pairs and not all(PAIR_MARK in text for text in texts):
+        raise DataError(
+            "this model reads pairs of texts; put a tab between the two, or name the column of the "
+            "second with --pair-column"
+        )
+    sides = input_sides(texts, prefix_of(model), pairs)
+    return tokenizer(**sides, padding=True, truncation=True, return_tensors="pt")
 
 
 def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair]":

@@ -30,12 +30,15 @@ def predict_file(
     top_k: int,
     beam: int,
     batch_size: int,
+    pair_column: str | None = None,
 ) -> None:
     """Answer `texts`, or the rows of `source`, or the lines of standard input.
 
     Without `target`, lines `text <tab> answer <tab> probability` are printed; with it, the rows are
     written as they were, with the columns `prediction` and `probability` (a second best answer has
     `prediction_2` and so on). The file is complete or absent.
+
+    A model that reads pairs of texts is given `pair_column` too; elsewhere a tab parts the two.
 
     Raises:
         ParamsError: both texts and a file, a target of unknown kind.
@@ -47,22 +50,24 @@ def predict_file(
         raise DataError(f"{source}: not found")
     predictor = load_predictor(model)
     with ExitStack() as stack:
-        rows, column = _rows(texts, source, column, stack)
+        wanted = [column] if pair_column is None else [column, pair_column]
+        rows, columns = _rows(texts, source, wanted, stack)
         write = _writer(target, stack)
         while batch := list(islice(rows, batch_size)):
-            answered = predictor([str(row[column]) for row in batch], top_k, beam)
-            for row, answers in zip(batch, answered, strict=True):
-                write(row, row[column], answers)
+            asked = ["\t".join(str(row[each]) for each in columns) for row in batch]
+            answered = predictor(asked, top_k, beam)
+            for row, text, answers in zip(batch, asked, answered, strict=True):
+                write(row, text, answers)
 
 
 def _rows(
-    texts: list[str], source: Path | None, column: str, stack: ExitStack
-) -> tuple[Iterator[Row], str]:
-    """Rows, and the name of the column that holds the text."""
+    texts: list[str], source: Path | None, columns: list[str], stack: ExitStack
+) -> tuple[Iterator[Row], list[str]]:
+    """Rows, and the names of the columns that hold the text."""
     if texts:
-        return ({"text": text} for text in texts), "text"
+        return ({"text": text} for text in texts), ["text"]
     if source is None:
-        return ({"text": line.rstrip("\n")} for line in sys.stdin), "text"
+        return ({"text": line.rstrip("\n")} for line in sys.stdin), ["text"]
     file = stack.enter_context(source.open(encoding="utf-8-sig", newline=""))
     kind = source.suffix.lower()
     if kind in (".csv", ".tsv"):
@@ -70,8 +75,8 @@ def _rows(
     elif kind == ".jsonl":
         found = _json_rows(file, source)
     else:
-        return ({"text": line.rstrip("\r\n")} for line in _decoded(file, source)), "text"
-    return _checked(found, source, column), column
+        return ({"text": line.rstrip("\r\n")} for line in _decoded(file, source)), ["text"]
+    return _checked(found, source, columns), columns
 
 
 def _json_rows(file: TextIO, source: Path) -> Iterator[Row]:
@@ -85,12 +90,14 @@ def _json_rows(file: TextIO, source: Path) -> Iterator[Row]:
         yield row
 
 
-def _checked(rows: Iterable[Row], source: Path, column: str) -> Iterator[Row]:
+def _checked(rows: Iterable[Row], source: Path, columns: list[str]) -> Iterator[Row]:
     for number, row in enumerate(_decoded(rows, source), 1):
         row.pop(None, None)  # type: ignore[call-overload] # csv: fields beyond the header
-        if row.get(column) is None:
+        if missing := [column for column in columns if row.get(column) is None]:
             names = ", ".join(map(str, row))
-            raise DataError(f"{source}: row {number} has no {column!r} but {names}; see --column")
+            raise DataError(
+                f"{source}: row {number} has no {missing[0]!r} but {names}; see --column"
+            )
         yield row
 
 

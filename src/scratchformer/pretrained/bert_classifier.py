@@ -48,14 +48,15 @@ class BertClassifier(nn.Module):
 
 
 def is_ours(folder: Path, settings: dict[str, Any]) -> bool:
-    """Whether `load` can read a model: BERT, and written by `save_finetuned`, so that config.json
-    names every size and tokenizer.json is the whole tokenizer.
+    """Whether `load` can read a model: BERT for single texts, written by `save_finetuned`, so that
+    config.json names every size and tokenizer.json is the whole tokenizer.
 
     Args:
         settings: config.json of the folder.
     """
     return (
         settings.get("architectures") == ["BertForSequenceClassification"]
+        and "pair_separator" not in settings
         and settings.get("hidden_act") in ("relu", "gelu")
         and all((folder / name).is_file() for name in ("training.json", "tokenizer.json"))
     )

@@ -83,26 +83,29 @@ def padded_batches(
     order = np.argsort(-column.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         records = order[start : start + batch_size]
-        inputs = padded_inputs(column, records, pad_id(model))
+        inputs = padded_inputs(model, column, records)
         yield records, {name: tensor.to(model.device) for name, tensor in inputs.items()}
 
 
 def padded_inputs(
-    column: TokenColumn, records: np.ndarray, pad: int
+    model: "PreTrainedModel", column: TokenColumn, records: np.ndarray
 ) -> dict[str, "torch.Tensor"]:
-    """`input_ids` and `attention_mask` of these records: int64 [batch, longest].
+    """`input_ids` and `attention_mask` of these records: int64 [batch, longest]; for pairs of
+    texts also `token_type_ids`, 1 on the second text and its separator.
 
     The mask comes from the lengths and not from the ids, so that an id which pads and is also a
     real token (models without a padding token) does no harm.
     """
     import torch
 
-    ids = column.padded(records, pad)
+    ids = column.padded(records, pad_id(model))
     mask = np.arange(ids.shape[1]) < column.lengths[records][:, None]
-    return {
-        "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-    }
+    inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+    separator = getattr(model.config, "pair_separator", None)
+    if separator is not None and getattr(model.config, "type_vocab_size", 0) > 1:
+        ends = (ids == separator) & mask
+        inputs["token_type_ids"] = ((np.cumsum(ends, axis=1) - ends > 0) & mask).astype(np.int64)
+    return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 
 def pad_id(model: "PreTrainedModel") -> int:

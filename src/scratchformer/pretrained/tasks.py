@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from scratchformer.data.batches import Ids, TokenColumn
 from scratchformer.params import Task
-from scratchformer.pretrained.inference import logits, pad_id, padded_inputs
+from scratchformer.pretrained.inference import logits, padded_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +58,7 @@ class Classification:
         import torch
 
         rows = np.asarray(records)
-        inputs = padded_inputs(self._inputs, rows, pad_id(self.model))
+        inputs = padded_inputs(self.model, self._inputs, rows)
         return {**inputs, "labels": torch.from_numpy(self.labels[rows])}
 
     def score(self) -> dict[str, float]:
@@ -139,7 +139,7 @@ class Sequences:
 
         labels = torch.from_numpy(answers.padded(records, NO_LABEL))
         return {
-            **padded_inputs(inputs, records, pad_id(self.model)),
+            **padded_inputs(self.model, inputs, records),
             "decoder_input_ids": self.model.prepare_decoder_input_ids_from_labels(labels),
             "labels": labels,
         }

@@ -10,19 +10,33 @@ length grouping a resumed run is another run. This subclass replaces the order a
 
 It also validates in its own way: the task scores the model without label smoothing, and the best
 weights are kept in memory (one more copy of what is trained) until the end.
+
+Several processes (`torchrun`, `accelerate launch`) share every batch, see `sharing.py`; the first
+one validates and writes.
 """
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerState, TrainingArguments
 
 from scratchformer.errors import GateError
 from scratchformer.pretrained.sampler import LengthGroupedSampler
+from scratchformer.pretrained.sharing import (
+    added_up,
+    collate_share,
+    count_tokens,
+    of_first,
+    wait_for_first,
+)
 from scratchformer.pretrained.tasks import FinetuneTask
 from scratchformer.training.checkpoint import Checkpoints, Snapshot
 from scratchformer.training.history import History
@@ -84,13 +98,15 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             args=args,
             train_dataset=range(len(task.lengths)),  # the collator looks the rows up
             eval_dataset=range(1),  # asked for by the arguments; `evaluate` scores on its own
-            data_collator=task.collate,
+            data_collator=collate_share(task.collate),
             compute_loss_func=loss,
         )
         self.task, self.patience = task, patience
         self.progress = Progress()
+        # The curves of the other processes are the same ones; nobody reads them.
+        self._unread = tempfile.TemporaryDirectory() if args.process_index else None
         self.history = History(
-            checkpoints.folder / "history",
+            Path(self._unread.name if self._unread else checkpoints.folder) / "history",
             {
                 "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
                 "valid": task.columns,
@@ -107,20 +123,30 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     def find_checkpoint(self) -> int:
         """Take up the newest sound checkpoint, if any; returns the updates it holds."""
-        self._checkpoints.tidy()
-        # Weights, the best of them, and two moments; four bytes a number.
-        self._checkpoints.check_space(16 * sum(p.numel() for p in self.trained_weights().values()))
-        found = self._checkpoints.newest(lambda facts: self.history.damage(facts["history"]))
-        if found is None:
+        found = self._find_to_write() if self.args.should_save else None
+        wait_for_first(self.args.device)  # until what is damaged is gone
+        if not self.args.should_save:
             self.history.start()
+            found = self._checkpoints.newest(lambda facts: None)
+        if found is None:
             return 0
-        self.history.cut(found.facts["history"])
         values = dict(found.facts["progress"])
         self.progress = Progress(window=Window(**values.pop("window")), **values)
         self.best_weights = found.tensors["best"]
         self.state = TrainerState(**found.facts["trainer"])
         self._resumed = found
         return found.step
+
+    def _find_to_write(self) -> Snapshot | None:
+        self._checkpoints.tidy()
+        # Weights, the best of them, and two moments; four bytes a number.
+        self._checkpoints.check_space(16 * sum(p.numel() for p in self.trained_weights().values()))
+        found = self._checkpoints.newest(lambda facts: self.history.damage(facts["history"]))
+        if found is None:
+            self.history.start()
+        else:
+            self.history.cut(found.facts["history"])
+        return found
 
     def train_to_the_end(self) -> None:
         """Train, from the checkpoint that was found; the model then holds the best weights."""
@@ -129,7 +155,9 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
                 self.train()
             else:
                 # The Trainer reads its own state from a file of this name in the folder it is told.
-                self.state.save_to_json(str(self._checkpoints.folder / "trainer_state.json"))
+                if self.args.should_save:
+                    self.state.save_to_json(str(self._checkpoints.folder / "trainer_state.json"))
+                wait_for_first(self.args.device)
                 self.train(resume_from_checkpoint=str(self._checkpoints.folder))
         self._put_into_model(self.best_weights)
 
@@ -142,15 +170,36 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         return LengthGroupedSampler(self.task.lengths, self._train_batch_size, self.args.seed)
 
+    def get_train_dataloader(self) -> Any:
+        """The same whole batches for every process, of which the collator takes the share.
+
+        Left to itself, accelerate would deal out batch after batch, fill up a last batch that is
+        not full with rows of others, and after a resume take the order of epoch 0.
+        """
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        batches: DataLoader[int] = DataLoader(
+            self.train_dataset,
+            self._train_batch_size,
+            sampler=self._get_train_sampler(),
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return prepare_data_loader(
+            batches, self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
+
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
         """One forward and backward pass, with the dropout of this (seed, update)."""
         step, process = self.state.global_step, self.args.process_index
         torch.manual_seed(counted_seed(self.args.seed, "dropout", step, process))
-        tokens = int(inputs["attention_mask"].sum())
+        share_tokens = count_tokens(inputs)
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        value, items = loss.item(), int(num_items_in_batch)
+        items = int(num_items_in_batch)
+        share = loss.item() / self.args.world_size  # see `sharing.py`
+        value, tokens = added_up([share, share_tokens], self.args.device)
         if not math.isfinite(value):
             raise GateError(
                 f"the training loss is {value} at update {step + 1}: training diverged; lower "
@@ -159,7 +208,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         window = self.progress.window
         window.loss += value * items
         window.items += items
-        window.tokens += tokens
+        window.tokens += int(tokens)
         window.learning_rate = self._get_learning_rate()
         return loss
 
@@ -171,7 +220,10 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the model on the validation split, keep the best weights, stop without progress."""
-        scores = self.task.score()
+        columns = self.task.columns
+        known = self.task.score() if self.args.should_save else dict.fromkeys(columns, 0.0)
+        found = of_first([known[column] for column in columns], self.args.device)
+        scores = dict(zip(columns, found, strict=True))
         progress, step = self.progress, self.state.global_step
         if not progress.best or self.task.better(scores) > self.task.better(progress.best):
             progress.best_step, progress.best = step, scores

@@ -1,5 +1,6 @@
 """What stands beside the Trainer while it works: the curves, the progress bar, and signals."""
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from scratchformer.errors import Interrupted
+from scratchformer.pretrained.sharing import largest
 from scratchformer.terminal import Progress as Bar
 from scratchformer.terminal import say
 from scratchformer.training.signals import StopRequest
@@ -45,7 +47,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self._log_row(step)
         late = time.monotonic() - self._last_save > self._checkpoint_seconds
         # At the end of an epoch the validation comes first; it saves in any case.
-        if (late or self._stop.signal_number) and step % self._trainer.updates_an_epoch:
+        if any(self._agree(args.device, late)) and step % self._trainer.updates_an_epoch:
             control.should_save = True
 
     def on_evaluate(
@@ -61,12 +63,18 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._last_save = time.monotonic()
-        if self._stop.signal_number and not self._trainer.progress.stop_reason:
+        number = self._agree(args.device)[0]
+        if number and not self._trainer.progress.stop_reason:
             raise Interrupted(
-                f"stopped by {self._stop.name} after update {state.global_step:,} of "
+                f"stopped by {signal.Signals(number).name} after update {state.global_step:,} of "
                 f"{state.max_steps:,}; the same command goes on from there",
-                self._stop.signal_number,
+                number,
             )
+
+    def _agree(self, device: Any, late: bool = False) -> tuple[int, bool]:
+        """The signal that any of the processes got, or 0, and whether any of them is late."""
+        number, any_late = largest([self._stop.signal_number or 0, float(late)], device)
+        return int(number), bool(any_late)
 
     def _log_row(self, step: int) -> None:
         window = self._trainer.progress.take_window()

@@ -43,6 +43,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.pretrained.locating import locate
     from scratchformer.pretrained.model_card import model_card
     from scratchformer.pretrained.tasks import make_task
+    from scratchformer.processes import process_count, process_rank
     from scratchformer.training.explanation import explain_curves, read_history
     from scratchformer.training.fingerprint import collect_facts
     from scratchformer.training.session import training_session
@@ -53,6 +54,8 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     sections = {"run": params.run, "finetune": params.finetune, "pretrained": params.pretrained}
     pretrained = locate(params.pretrained)
     facts = collect_facts(sections, [*INPUTS, pretrained], CODE, ("torch", "transformers"))
+    if process_count() > 1:
+        facts["processes"] = process_count()  # other sums, other dropout
     for path in INPUTS[1:3]:
         run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
     with training_session(checkpoint_root("finetune"), facts) as checkpoints:
@@ -62,9 +65,13 @@ def finetune(params: Params, run: "StageRun") -> Summary:
             model = load_seq2seq(params.pretrained)
             # Else whoever loads the model gets the answers cut after the default of 20 tokens.
             model.generation_config.max_new_tokens = info["max_target_length"]
+        if "pair_separator" in info:  # stays with the model, as the prefix does
+            model.config.pair_separator = info["pair_separator"]
         splits = (open_split("finetune", split) for split in ("train", "valid"))
         task = make_task(info["task"], model, *splits)
         report = train(task, params.finetune, params.run.seed, checkpoints, run.log_metrics)
+        if process_rank():
+            return Summary("finetune", [], [])
         card = model_card(params, load_info("finetune"), report, pretrained, type(model).__name__)
         save_finetuned(model, TOKENIZERS / "finetune", report, card, FINETUNED_MODEL)
         with write_whole_folder(HISTORY / "finetune") as folder:
@@ -80,6 +87,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         *((f"validation {name}", f"{value:.4f}") for name, value in report.valid.items()),
         ("best update", f"{report.best_step:,} of {report.steps:,} ({report.stop_reason})"),
         ("parameters", f"{report.trained_parameters:,} trained of {report.parameters:,}"),
+        *([("processes", str(process_count()))] if process_count() > 1 else []),
         *(("in words", line) for line in told),
     ]
     return Summary("finetune", rows, [FINETUNED_MODEL, HISTORY / "finetune"])
@@ -88,4 +96,4 @@ def finetune(params: Params, run: "StageRun") -> Summary:
 if __name__ == "__main__":
     from scratchformer.stages.runner import run_stage
 
-    run_stage(finetune)
+    run_stage(finetune, several=True)

@@ -6,10 +6,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scratchformer.errors import ScratchformerError
+from scratchformer.errors import ParamsError, ScratchformerError
 from scratchformer.params import Params, load_params
+from scratchformer.processes import process_count, process_rank
 from scratchformer.terminal import Summary, print_summary
 
 if TYPE_CHECKING:
@@ -22,12 +24,17 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, treated as Ctrl-C is: no `except Exception` in a library can swallow it."""
 
 
-def run_stage(stage: Callable[[Params, "StageRun"], Summary]) -> None:
+def run_stage(
+    stage: Callable[[Params, "StageRun"], Summary], several: bool = False
+) -> None:
     """Run one stage as a process of its own and exit with its code.
 
     With `--debug` on the command line (or `SCRATCHFORMER_DEBUG=1` in the environment, for stages
     that DVC starts) an expected error shows its traceback too. A stage that can do better than
     stop at once on SIGTERM or SIGINT installs handlers of its own and raises `Interrupted`.
+
+    Args:
+        several: the stage can run in several processes at once, see `processes`.
     """
     start = time.monotonic()
     for stream in (sys.stdout, sys.stderr):
@@ -36,6 +43,13 @@ def run_stage(stage: Callable[[Params, "StageRun"], Summary]) -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params()
+        if process_count() > 1 and not several:
+            raise ParamsError(
+                f"started in {process_count()} processes, but it runs in one; only "
+                "scratchformer.stages.finetune runs in several"
+            )
+        if process_rank():
+            params = _silenced(params)
         _set_threads(params.run.threads)
         from scratchformer.tracking import stage_run
 
@@ -45,11 +59,20 @@ def run_stage(stage: Callable[[Params, "StageRun"], Summary]) -> None:
     except ScratchformerError as error:
         if "--debug" in sys.argv or os.environ.get("SCRATCHFORMER_DEBUG") == "1":
             raise
-        print(f"{stage.__name__}: {error}", file=sys.stderr)
+        if not process_rank():
+            print(f"{stage.__name__}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt as stop:
-        print(f"{stage.__name__}: interrupted; run it again to start over", file=sys.stderr)
+        if not process_rank():
+            print(f"{stage.__name__}: interrupted; run it again to start over", file=sys.stderr)
         sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
+
+
+def _silenced(params: Params) -> Params:
+    """Of several processes the first speaks, and is mirrored to MLflow, for all."""
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 # to the very end
+    tracking = params.tracking.model_copy(update={"enabled": False})
+    return params.model_copy(update={"tracking": tracking})
 
 
 def _terminate(number: int, frame: "FrameType | None") -> None:

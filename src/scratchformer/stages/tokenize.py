@@ -83,16 +83,26 @@ def _scratch(
 def _finetune(
     params: Params, tokenizers: Path, folder: Path, advance: Callable[[int], None]
 ) -> dict[str, Any]:
-    from scratchformer.data.encoding import encode_track, pretrained_encoder
+    from scratchformer.data.encoding import are_pairs, encode_track, pretrained_encoder
     from scratchformer.data.prepared import load_info
+    from scratchformer.errors import ParamsError
     from scratchformer.pretrained.loading import load_tokenizer
 
     length = params.tokenize.finetune.max_length
     tokenizer = load_tokenizer(params.pretrained)
     tokenizer.save_pretrained(tokenizers)
-    prefix = params.pretrained.prefix
-    encoders = {"input_ids": pretrained_encoder(tokenizer, length, prefix=prefix)}
-    sizes = {"source_vocab_size": len(tokenizer), "max_source_length": length}
+    prefix, pairs = params.pretrained.prefix, are_pairs("finetune")
+    encoders = {"input_ids": pretrained_encoder(tokenizer, length, prefix=prefix, pairs=pairs)}
+    sizes: dict[str, int | str] = {
+        "source_vocab_size": len(tokenizer), "max_source_length": length,
+    }  # fmt: skip
+    if pairs:
+        if tokenizer.sep_token_id is None:
+            raise ParamsError(
+                f"pretrained.name: {params.pretrained.name} has no token that separates two texts; "
+                "for pairs (source.columns.text_pair) choose a model of the BERT family"
+            )
+        sizes["pair_separator"] = tokenizer.sep_token_id
     if load_info("finetune").task == "seq2seq":
         encoders["labels"] = pretrained_encoder(tokenizer, length, target=True)
         sizes |= {"target_vocab_size": len(tokenizer), "max_target_length": length}

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from scratchformer.files import read_json, write_json
+from scratchformer.processes import process_rank
 from scratchformer.terminal import say
 from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.fingerprint import Facts, differing, digest
@@ -27,6 +28,9 @@ def training_session(root: Path, facts: Facts) -> Iterator[Checkpoints]:
         BusyError: another process holds one of the locks.
     """
     folder = root / digest(facts)
+    if process_rank():  # of several processes of one training, the first holds the locks
+        yield Checkpoints(folder)
+        return
     here = Path.cwd().as_posix()
     with ExitStack() as locks:
         # As bytes of the file system: a name may be undecodable in the locale of the process.

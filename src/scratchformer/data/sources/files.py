@@ -61,17 +61,18 @@ def open_files(source: FilesSource, task: Task) -> Corpus:
 
 
 def wanted_columns(source: FilesSource | HubSource, task: Task) -> dict[str, str]:
-    """Canonical field → column. Input and answer are always read, id and group only when named.
+    """Canonical field → column. Input and answer are always read, the others only when named.
 
     Raises:
         ParamsError: a field of the other task is named.
     """
     required = [INPUT_FIELD[task], ANSWER_FIELD[task]]
+    wanted = ["id", "group", *(["text_pair"] if task == "classification" else [])]
     for field in source.columns:
-        if field not in (*required, "id", "group"):
+        if field not in (*required, *wanted):
             raise ParamsError(
                 f"source.columns.{field}: the task {task} has {' and '.join(required)} "
-                "(and id and group where wanted)"
+                f"(and {', '.join(wanted)} where wanted)"
             )
     named = {str(field): column for field, column in source.columns.items()}
     return {field: field for field in required} | named

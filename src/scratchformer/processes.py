@@ -1,0 +1,16 @@
+"""Whether this is one of several processes of one training, and which.
+
+`torchrun` and `accelerate launch` say so in the environment.
+"""
+
+import os
+
+
+def process_count() -> int:
+    """How many there are, on all machines."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def process_rank() -> int:
+    """The number of this process, from 0. The first one alone speaks and writes."""
+    return int(os.environ["RANK"]) if process_count() > 1 else 0

@@ -13,6 +13,7 @@ weights are kept in memory (one more copy of what is trained) until the end.
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -22,11 +23,13 @@ from torch import Tensor
 from transformers import Trainer, TrainerState, TrainingArguments
 
 from scratchformer.errors import GateError
+from scratchformer.pretrained.costs import shape_of
 from scratchformer.pretrained.sampler import LengthGroupedSampler
 from scratchformer.pretrained.tasks import FinetuneTask
 from scratchformer.training.checkpoint import Checkpoints, Snapshot
 from scratchformer.training.history import History
 from scratchformer.training.randomness import counted_seed
+from scratchformer.training.throughput import COLUMNS, Throughput
 
 
 @dataclass
@@ -89,12 +92,13 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         )
         self.task, self.patience = task, patience
         self.progress = Progress()
+        self.throughput = Throughput()
         self.history = History(
             checkpoints.folder / "history",
             {
                 "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
                 "valid": task.columns,
-                "speed": ("seconds", "tokens_per_second"),
+                "speed": COLUMNS,
             },
         )
         self.best_weights: Mapping[str, Tensor] = {}
@@ -148,7 +152,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         """One forward and backward pass, with the dropout of this (seed, update)."""
         step, process = self.state.global_step, self.args.process_index
         torch.manual_seed(counted_seed(self.args.seed, "dropout", step, process))
-        tokens = int(inputs["attention_mask"].sum())
+        shape = shape_of(inputs)
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         value, items = loss.item(), int(num_items_in_batch)
         if not math.isfinite(value):
@@ -159,7 +163,8 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         window = self.progress.window
         window.loss += value * items
         window.items += items
-        window.tokens += tokens
+        window.tokens += shape.source_tokens
+        self.throughput.add(shape, shape.source_tokens)
         window.learning_rate = self._get_learning_rate()
         return loss
 
@@ -171,7 +176,9 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the model on the validation split, keep the best weights, stop without progress."""
+        start = time.monotonic()
         scores = self.task.score()
+        self.throughput.leave_out(time.monotonic() - start)
         progress, step = self.progress, self.state.global_step
         if not progress.best or self.task.better(scores) > self.task.better(progress.best):
             progress.best_step, progress.best = step, scores

@@ -48,7 +48,7 @@ class Reaper:
         self.kill, self.tell = kill, tell
         self.step, self.in_write, self.writing = START, False, False
         self.calls: Counter[int] = Counter()  # update → calls
-        self.writes: Counter[int] = Counter()  # update → calls while a checkpoint is on its way to the disk
+        self.writes: Counter[int] = Counter()  # the same, on the way to the disk
 
     def update_begins(self, step: int) -> None:
         self.step = step

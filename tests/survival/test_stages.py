@@ -127,10 +127,8 @@ stages:
         """The curves of the run are those of the history files, point for point."""
         run, runs = self.run(), Runs(self.path)
         for name in ("train", "valid"):
-            header, *lines = (
-                line.split(",")
-                for line in (self.path / f"reports/history/{self.track}/{name}.csv").read_text().split()
-            )
+            table = self.path / f"reports/history/{self.track}/{name}.csv"
+            header, *lines = (line.split(",") for line in table.read_text().split())
             for column, key in enumerate(header[1:], 1):
                 expected = [(int(line[0]), float(line[column])) for line in lines]
                 shown = runs.curve(run, f"{name}.{key}")
@@ -163,7 +161,8 @@ def test_another_place_hash_seed_locale_and_time_zone_give_the_same_bytes(
     elsewhere = tmp_path / "an other place, ünd a lönger one"
     elsewhere.mkdir()
     folder = Folder(elsewhere, tracked=False)
-    folder.finish(folder.alone, PYTHONHASHSEED="7", LC_ALL="C", TZ="Pacific/Chatham", PYTHONUTF8="0")
+    changes = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Pacific/Chatham", "PYTHONUTF8": "0"}
+    folder.finish(folder.alone, **changes)
     assert folder.digests() == undisturbed
 
 
@@ -266,7 +265,8 @@ class FinetuneFolder(Folder):
     def make(self) -> Params:
         return make_finetune_folder(
             self.path, self.bert, self.table,
-            epochs=EPOCHS, batch_size=8, patience=EPOCHS, log_every=1, learning_rate=0.001, frozen_layers=1,
+            epochs=EPOCHS, batch_size=8, patience=EPOCHS, log_every=1, learning_rate=0.001,
+            frozen_layers=1,
         )  # fmt: skip
 
 

@@ -60,8 +60,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file as UTF-8."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file as UTF-8; ValueError when it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def sha256(path: Path) -> str:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+# Control characters but the line break; C1 (from 128 on) has no pictures.
+_PICTURES = {chr(code): chr(0x2400 + code) for code in range(32) if code != ord("\n")}
+_PICTURES |= {chr(code): "\ufffd" for code in range(127, 160)}
 _EVERY = 10.0  # seconds between two plain lines
 
 
@@ -88,7 +91,7 @@ def progress(description: str, total: float, completed: float = 0) -> Iterator[P
 
 def say(message: str) -> None:
     """One line of news from inside a stage (a validation score, a sample, an early stop)."""
-    print(message, flush=True)
+    print(_visible(message), flush=True)
 
 
 def print_summary(summary: Summary, seconds: float) -> None:
@@ -111,4 +114,10 @@ def print_summary(summary: Summary, seconds: float) -> None:
 
 def warn(message: str) -> None:
     """One line about something that does not stop the stage."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    print(f"warning: {_visible(message)}", file=sys.stderr, flush=True)
+
+
+def _visible(message: str) -> str:
+    """Rows of data are shown in messages: their control characters must not reach the terminal,
+    where an escape sequence renames windows and hides text. Shown as the pictures of Unicode."""
+    return "".join(_PICTURES.get(character, character) for character in message)

@@ -81,7 +81,7 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
     """The tokenizers in `folder`: source.json and, for sequence to sequence, target.json.
 
     Raises:
-        DataError: source.json is missing.
+        DataError: source.json is missing, or a file is no tokenizer.
     """
     source, target = folder / "source.json", folder / "target.json"
     if not source.exists():
@@ -90,7 +90,11 @@ def load_tokenizers(folder: Path) -> TokenizerPair:
 
 
 def _load(path: Path) -> Tokenizer:
-    return _text_stays_text(Tokenizer.from_file(str(path)))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - the library raises nothing more special
+        raise DataError(f"{path}: not a tokenizer: {error}") from None
+    return _text_stays_text(tokenizer)
 
 
 def _text_stays_text(tokenizer: Tokenizer) -> Tokenizer:

@@ -20,8 +20,11 @@ class Checkout:
     path: Path
     seconds: float = 0.0
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in the checkout with its own code, and without any network."""
+    def run(
+        self, *command: str, check: bool = True, **changes: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the checkout with its own code, and without any network; `changes` are
+        made to the environment."""
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("DVC_")},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -30,6 +33,7 @@ class Checkout:
             "HTTP_PROXY": "http://127.0.0.1:9",
             "HTTPS_PROXY": "http://127.0.0.1:9",
             "NO_PROXY": "",
+            **changes,
         }
         done = subprocess.run(
             command, cwd=self.path, env=environment, check=False, text=True,

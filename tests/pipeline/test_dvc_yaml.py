@@ -1,6 +1,7 @@
 """dvc.yaml, params.yaml, .gitignore and the code say the same."""
 
 import ast
+import importlib
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,32 @@ def test_trainings_have_cached_outputs_only() -> None:
     """One uncached output would make DVC train again instead of restoring from its run-cache."""
     for stage in ("train_scratch", "finetune"):
         assert all(outs_of(PIPELINE[stage]).values())
+
+
+@pytest.mark.parametrize("stage", ["train_scratch", "finetune"])
+def test_a_checkpoint_knows_all_the_code_that_the_stage_depends_on(stage: str) -> None:
+    """Else a training that was cut short would go on with other code where the old one stopped."""
+    module = importlib.import_module(f"scratchformer.stages.{stage}")
+    covered = [f"src/scratchformer/{name}" for name in module.CODE]
+    listed = [path for path in PIPELINE[stage]["deps"] if path.startswith("src/")]
+    assert [
+        path
+        for path in listed
+        if not any(path == name or path.startswith(f"{name}/") for name in covered)
+    ] == []
+    assert all((ROOT / name).exists() for name in covered)
+
+
+def test_a_plot_shows_columns_that_the_trainings_write() -> None:
+    from scratchformer.training.throughput import COLUMNS
+
+    drawn = {
+        column
+        for plot in load("dvc.yaml")["plots"]
+        if isinstance(plot, dict)
+        for options in plot.values()
+        for path, columns in options["y"].items()
+        if path.endswith("speed.csv")
+        for column in columns
+    }
+    assert drawn == {"padding", "matrix_product_share"} and drawn <= set(COLUMNS)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from ruamel.yaml import YAML
 from scratchformer.files import sha256
 from scratchformer.layout import STAGES
 
-from .conftest import ROOT, Checkout
+from .conftest import ROOT, Checkout, make_checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -107,3 +108,34 @@ def test_a_section_replaced_by_a_string_ends_with_one_line(tiny_pipeline: Checko
     assert done.returncode != 0
     assert "finetune: expected a mapping of keys, found 'fast'" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def outputs(checkout: Checkout) -> dict[str, str]:
+    """Path → DVC's hash of every output of the tiny pipeline, as committed; a folder's hash is that
+    of the names and hashes of its files."""
+    text = checkout.run("git", "show", "HEAD:dvc.lock").stdout
+    stages = YAML(typ="safe").load(text)["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def test_another_clone_elsewhere_makes_the_same_bytes(
+    tiny_pipeline: Checkout, tmp_path: Path
+) -> None:
+    """All six stages: another path, hash seed, locale, time zone, and nothing in any cache.
+
+    The path is ASCII: in the locale C, DVC itself cannot work in a folder of another name.
+    """
+    elsewhere = make_checkout(tmp_path / "an other place, and a longer one" / "clone")
+    elsewhere.run("scratchformer", "preset", "tiny")
+    changes = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Pacific/Chatham", "PYTHONUTF8": "0"}
+    told = elsewhere.run("dvc", "repro", **changes).stdout
+    assert stages_that_ran(told) == list(STAGES)
+    elsewhere.run("git", "add", "--all")
+    elsewhere.run("git", "commit", "--quiet", "--message", "Run the tiny pipeline elsewhere")
+    here, there = outputs(tiny_pipeline), outputs(elsewhere)
+    assert here.keys() == there.keys() >= {
+        "models/scratch", "models/finetuned", "models/tokenizers", "reports/metrics.json",
+    }
+    # The histories hold seconds, and the report shows them.
+    clock = {path for path in here if here[path] != there[path]}
+    assert clock <= {"reports/history/scratch", "reports/history/finetune"}

@@ -1,6 +1,7 @@
 """A tiny random BERT with a tokenizer, built and saved here; and a network that is not there."""
 
 import random
+import shutil
 import socket
 from pathlib import Path
 from typing import Any, NoReturn
@@ -8,6 +9,11 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pytest
 
+from scratchformer.data.prepared import Info, Label
+from scratchformer.files import write_json
+from scratchformer.params import Params, Pretrained, load_params
+
+ROOT = Path(__file__).parents[2]
 WORDS = [f"word{number}" for number in range(40)]
 
 
@@ -75,3 +81,29 @@ def copies() -> pa.Table:
     ids = [[*(draw.randrange(5, 25) for _ in range(draw.randint(1, 4))), 1] for _ in range(60)]
     column = pa.array(ids, pa.list_(pa.int32()))
     return pa.table({"row": pa.array(range(60), pa.int32()), "input_ids": column, "labels": column})
+
+
+def make_stage_folder(folder: Path, model: Path, rows: pa.Table, **changes: Any) -> Params:
+    """A working folder as `tokenize` leaves it, and parameters that name the tiny BERT `model`;
+    `changes` are of the section `finetune`."""
+    tokens, tokenizer = folder / "data/tokenized/finetune", folder / "models/tokenizers/finetune"
+    for made in (tokens, tokenizer):
+        made.mkdir(parents=True)
+    for split, table in (("train", rows.slice(0, 150)), ("valid", rows.slice(150))):
+        with pa.ipc.new_file(str(tokens / f"{split}.arrow"), table.schema) as writer:
+            writer.write_table(table)
+    write_json(tokens / "info.json", {"task": "classification", "labels": ["x", "y", "z"]})
+    labels = (Label("x", "the first"), Label("y", ""), Label("z", "the last"))
+    counts = {"train": 150, "valid": 50, "test": 10}
+    prepared = folder / "data/prepared/finetune"
+    prepared.mkdir(parents=True)
+    Info(
+        "classification", "words", "Words.", "A test.", "CC0-1.0", True, labels, counts
+    ).save(prepared / "info.json")
+    for path in model.glob("tokenizer*.json"):
+        shutil.copy(path, tokenizer)
+    params = load_params(ROOT / "params.yaml")
+    settings = params.finetune.model_copy(update=changes)
+    run = params.run.model_copy(update={"threads": 1})
+    pretrained = Pretrained(kind="folder", name=str(model))
+    return params.model_copy(update={"run": run, "finetune": settings, "pretrained": pretrained})

@@ -7,15 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from tests.pretrained.conftest import make_stage_folder
 
-from scratchformer.data.prepared import Info, Label
 from scratchformer.errors import DataError
-from scratchformer.files import read_json, write_json
-from scratchformer.params import Params, Pretrained, load_params
+from scratchformer.files import read_json
+from scratchformer.params import Params
 from scratchformer.pretrained.model_card import licence_of
 from scratchformer.stages.finetune import finetune
-
-ROOT = Path(__file__).parents[2]
 
 
 class Recorder:
@@ -41,29 +39,9 @@ class Recorder:
 def params(
     tiny_bert: Path, rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Params:
-    """A working folder as `tokenize` leaves it, and parameters that name the tiny BERT."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    tokens, tokenizer = Path("data/tokenized/finetune"), Path("models/tokenizers/finetune")
-    for folder in (tokens, tokenizer):
-        folder.mkdir(parents=True)
-    for split, table in (("train", rows.slice(0, 150)), ("valid", rows.slice(150))):
-        with pa.ipc.new_file(str(tokens / f"{split}.arrow"), table.schema) as writer:
-            writer.write_table(table)
-    write_json(tokens / "info.json", {"task": "classification", "labels": ["x", "y", "z"]})
-    labels = (Label("x", "the first"), Label("y", ""), Label("z", "the last"))
-    counts = {"train": 150, "valid": 50, "test": 10}
-    Path("data/prepared/finetune").mkdir(parents=True)
-    Info(
-        "classification", "words", "Words.", "A test.", "CC0-1.0", True, labels, counts
-    ).save(Path("data/prepared/finetune/info.json"))
-    for path in tiny_bert.glob("tokenizer*.json"):
-        shutil.copy(path, tokenizer)
-    params = load_params(ROOT / "params.yaml")
-    settings = params.finetune.model_copy(update={"epochs": 2})
-    run = params.run.model_copy(update={"threads": 1})
-    pretrained = Pretrained(kind="folder", name=str(tiny_bert))
-    return params.model_copy(update={"run": run, "finetune": settings, "pretrained": pretrained})
+    return make_stage_folder(tmp_path, tiny_bert, rows, epochs=2)
 
 
 def test_the_outputs_are_in_place_and_the_checkpoint_is_gone(params: Params) -> None:

@@ -46,9 +46,9 @@ class Reaper:
 
     def __init__(self, kill: dict[str, Any] | None, tell: Callable[[dict[str, Any]], None]) -> None:
         self.kill, self.tell = kill, tell
-        self.step, self.writing = START, 0
+        self.step, self.in_write, self.writing = START, False, False
         self.calls: Counter[int] = Counter()  # update → calls
-        self.writes: Counter[int] = Counter()  # update → calls inside the write of a checkpoint
+        self.writes: Counter[int] = Counter()  # the same, on the way to the disk
 
     def update_begins(self, step: int) -> None:
         self.step = step
@@ -58,15 +58,17 @@ class Reaper:
 
     def __call__(self, frame: Any, event: str, argument: Any) -> None:
         if frame.f_code is Checkpoints.write.__code__ and event in ("call", "return"):
-            self.writing += 1 if event == "call" else -1
+            self.in_write, self.writing = event == "call", False
+        # Before its folder is made, a write only computes bytes, with more calls than all the rest.
+        self.writing |= self.in_write and argument is os.mkdir
         if event not in ("call", "c_call"):
             return
         self.calls[self.step] += 1
-        self.writes[self.step] += bool(self.writing)
+        self.writes[self.step] += self.writing
         counted = self.writes if self.kill and self.kill["inside_write"] else self.calls
         if self.kill and counted[self.step] == self.kill["call"]:
             called = argument.__qualname__ if event == "c_call" else frame.f_code.co_qualname
-            place = {"inside_write": bool(self.writing), "call": called}
+            place = {"inside_write": self.writing, "call": called}
             self.tell({**place, "file": Path(frame.f_code.co_filename).name})
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,8 +1,9 @@
-"""The stage train_scratch as a process, under DVC and alone, with its MLflow run: kills, signals,
+"""The stages that train as processes, under DVC and alone, with their MLflow run: kills, signals,
 rivals. Whatever happened, the bytes are those of a training that nobody disturbed, and MLflow shows
 one run with one value per (metric, step)."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,40 +13,56 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
+from tests.pretrained.conftest import make_stage_folder as make_finetune_folder
 from tests.tracking.conftest import Runs
 from tests.training.conftest import make_stage_folder
 
 from scratchformer.files import sha256
+from scratchformer.params import Params
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STEPS = 1200
-STAGE = [sys.executable, "-m", "scratchformer.stages.train_scratch"]
+EPOCHS = 30
 REPRO = [sys.executable, "-m", "dvc", "repro", "--quiet"]
-PIPELINE = f"""
-stages:
-  train_scratch:
-    cmd: {" ".join(STAGE)}
-    deps: [data/tokenized/scratch, models/tokenizers/scratch]
-    params: [run, train_scratch]
-    outs: [models/scratch, reports/history/scratch]
-"""
-FILES = ("models/scratch/model.safetensors", "models/scratch/training.json",
-         "reports/history/scratch/train.csv", "reports/history/scratch/valid.csv")  # fmt: skip
 
 
 class Folder:
-    """A working folder with DVC, an MLflow store, and tokens for train_scratch."""
+    """A working folder with an MLflow store, and tokens for a stage that trains.
+
+    Attributes:
+        track: the name of its outputs.
+        deps: its inputs, for DVC.
+    """
+
+    stage, model, track = "train_scratch", "scratch", "scratch"
+    deps = "data/tokenized/scratch, models/tokenizers/scratch"
 
     def __init__(self, path: Path, tracked: bool) -> None:
         self.path = path
-        params = make_stage_folder(path, max_steps=STEPS, validate_every=200, log_every=10)
-        values = params.model_dump(mode="json")
+        self.alone = [sys.executable, "-m", f"scratchformer.stages.{self.stage}"]
+        values = self.make().model_dump(mode="json")
         values["tracking"]["enabled"] = tracked
         with (path / "params.yaml").open("w") as file:
             YAML().dump(values, file)
+
+    def make(self) -> Params:
+        return make_stage_folder(self.path, max_steps=STEPS, validate_every=200, log_every=10)
+
+    def put_under_dvc(self) -> None:
+        subprocess.run(["git", "init", "--quiet"], cwd=self.path, check=True)
+        subprocess.run([*REPRO[:3], "init", "--quiet"], cwd=self.path, check=True)
+        (self.path / "dvc.yaml").write_text(f"""
+stages:
+  {self.stage}:
+    cmd: {" ".join(self.alone)}
+    deps: [{self.deps}]
+    params: [run, {self.stage}]
+    outs: [models/{self.model}, reports/history/{self.track}]
+""")
 
     def start(self, command: list[str], **changes: str) -> "subprocess.Popen[str]":
         kept = {key: value for key, value in os.environ.items() if not key.startswith("DVC")}
@@ -63,7 +80,7 @@ class Folder:
 
     def rows(self) -> int:
         """Rows of the training curve in the checkpoint folder."""
-        curves = list(self.path.glob(".checkpoints/train_scratch/*/history/train.csv"))
+        curves = list(self.path.glob(f".checkpoints/{self.stage}/*/history/train.csv"))
         return sum(curve.read_text().count("\n") for curve in curves)
 
     def wait_for_rows(self, more_than: int) -> None:
@@ -73,7 +90,23 @@ class Folder:
             time.sleep(0.02)
 
     def digests(self) -> dict[str, str]:
-        return {name: sha256(self.path / name) for name in FILES}
+        model, history = f"models/{self.model}", f"reports/history/{self.track}"
+        names = (f"{model}/model.safetensors", f"{model}/training.json",
+                 f"{history}/train.csv", f"{history}/valid.csv")  # fmt: skip
+        return {name: sha256(self.path / name) for name in names}
+
+    def last_checkpoint(self) -> int:
+        newest = max(self.path.glob(f".checkpoints/{self.stage}/*/step-*"))
+        return int(newest.name.removeprefix("step-"))
+
+    def trainer_below(self, dvc: int) -> psutil.Process:
+        """The process of the stage that this DVC started."""
+        below = psutil.Process(dvc).children(recursive=True)
+        (trainer,) = [
+            process for process in below
+            if f"scratchformer.stages.{self.stage}" in process.cmdline()[1:3]
+        ]  # fmt: skip
+        return trainer
 
     def status(self) -> str:
         """Of the run of this training, once it is not RUNNING."""
@@ -94,10 +127,8 @@ class Folder:
         """The curves of the run are those of the history files, point for point."""
         run, runs = self.run(), Runs(self.path)
         for name in ("train", "valid"):
-            header, *lines = (
-                line.split(",")
-                for line in (self.path / f"reports/history/scratch/{name}.csv").read_text().split()
-            )
+            table = self.path / f"reports/history/{self.track}/{name}.csv"
+            header, *lines = (line.split(",") for line in table.read_text().split())
             for column, key in enumerate(header[1:], 1):
                 expected = [(int(line[0]), float(line[column])) for line in lines]
                 shown = runs.curve(run, f"{name}.{key}")
@@ -113,7 +144,7 @@ class Folder:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a training writes that nobody disturbed."""
     folder = Folder(tmp_path_factory.mktemp("undisturbed"), tracked=False)
-    folder.finish(STAGE)
+    folder.finish(folder.alone)
     return folder.digests()
 
 
@@ -130,28 +161,16 @@ def test_another_place_hash_seed_locale_and_time_zone_give_the_same_bytes(
     elsewhere = tmp_path / "an other place, ünd a lönger one"
     elsewhere.mkdir()
     folder = Folder(elsewhere, tracked=False)
-    folder.finish(STAGE, PYTHONHASHSEED="7", LC_ALL="C", TZ="Pacific/Chatham", PYTHONUTF8="0")
+    changes = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Pacific/Chatham", "PYTHONUTF8": "0"}
+    folder.finish(folder.alone, **changes)
     assert folder.digests() == undisturbed
 
 
-def trainer_below(dvc: int) -> psutil.Process:
-    """The process of the stage that this DVC started."""
-    below = psutil.Process(dvc).children(recursive=True)
-    (trainer,) = [
-        process for process in below
-        if "scratchformer.stages.train_scratch" in process.cmdline()[1:3]
-    ]  # fmt: skip
-    return trainer
-
-
 def test_dvc_killed_alone_and_then_its_trainer(folder: Folder, undisturbed: dict[str, str]) -> None:
-    subprocess.run(["git", "init", "--quiet"], cwd=folder.path, check=True)
-    subprocess.run([*REPRO[:3], "init", "--quiet"], cwd=folder.path, check=True)
-    (folder.path / "dvc.yaml").write_text(PIPELINE)
-
+    folder.put_under_dvc()
     dvc = folder.start(REPRO)
     folder.wait_for_rows(25)  # the checkpoint of step 200 is there
-    trainer = trainer_below(dvc.pid)
+    trainer = folder.trainer_below(dvc.pid)
     dvc.kill()
     dvc.wait()
     trainer.suspend()  # so that it does not end before its rival begins
@@ -178,18 +197,18 @@ def test_dvc_killed_alone_and_then_its_trainer(folder: Folder, undisturbed: dict
     folder.assert_one_value_per_step()
 
 
-def last_checkpoint(folder: Folder) -> int:
-    newest = max(folder.path.glob(".checkpoints/train_scratch/*/step-*"))
-    return int(newest.name.removeprefix("step-"))
-
-
-def test_signals(folder: Folder, undisturbed: dict[str, str]) -> None:
-    rows = 0
+def assert_signals_stop_it(folder: Folder, rows: int) -> int:
+    """SIGTERM, then SIGINT to the resumed training, then both at once; returns the last step."""
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        process = folder.start(STAGE)
+        process = folder.start(folder.alone)
         folder.wait_for_rows(rows + 5)
-        spent = sum(psutil.Process(process.pid).cpu_times()[:2])
+        process.send_signal(signal.SIGSTOP)
+        seen = psutil.Process(process.pid)
+        while seen.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.01)
+        rows, spent = folder.rows(), sum(seen.cpu_times()[:2])
         process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
         with process:
             out, err = process.stdout.read(), process.stderr.read()
             _, status, usage = os.wait4(process.pid, 0)
@@ -199,28 +218,83 @@ def test_signals(folder: Folder, undisturbed: dict[str, str]) -> None:
         # that wait for each other on a busy one spend several times as much.
         assert usage.ru_utime + usage.ru_stime - spent < 15
         assert err.count("\n") == 1
-        step = last_checkpoint(folder)
-        assert f"stopped by {number.name} after step {step}; " in err  # no step is lost
-        assert not (folder.path / "models/scratch").exists()
+        step = folder.last_checkpoint()
+        told = rf"stopped by {number.name} after (step|update) {step}\b"
+        assert re.search(told, err.replace(",", "")), err  # the checkpoint is that of the last one
+        assert folder.rows() <= rows + 1  # which was under way already
+        assert not (folder.path / "models" / folder.model).exists()
         assert folder.status() == "KILLED"
         rows = folder.rows()
 
     # A second signal ends at once: both are there before the process can look at either.
-    process = folder.start(STAGE)
+    process = folder.start(folder.alone)
     folder.wait_for_rows(rows + 5)
     process.send_signal(signal.SIGSTOP)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGCONT)
     out, err = process.communicate(timeout=60)
-    assert f"resuming after step {step} of {STEPS}" in out
-    assert process.returncode in (-signal.SIGTERM, -signal.SIGINT)
-    # None was written for the signals.
-    assert last_checkpoint(folder) in (step, *range(200, STEPS, 200))
+    assert process.returncode in (-signal.SIGTERM, -signal.SIGINT), out + err
+    assert "stopped by" not in err
+    return step
 
-    folder.finish(STAGE)
+
+def test_signals(folder: Folder, undisturbed: dict[str, str]) -> None:
+    step = assert_signals_stop_it(folder, rows=0)
+    # None was written for the signals that ended it at once.
+    assert folder.last_checkpoint() in (step, *range(200, STEPS, 200))
+    out, _ = folder.finish(folder.alone)
+    assert "resuming after step" in out
     assert folder.digests() == undisturbed
     assert folder.status() == "FINISHED"
     assert folder.run().data.tags["scratchformer.continued"] == "3"
     assert folder.rivals() == []
+    folder.assert_one_value_per_step()
+
+
+class FinetuneFolder(Folder):
+    """The same for the stage finetune, of the tiny BERT on 150 rows: 19 updates an epoch."""
+
+    stage, model, track = "finetune", "finetuned", "finetune"
+    deps = "data/prepared/finetune, data/tokenized/finetune, models/tokenizers/finetune"
+
+    def __init__(self, path: Path, tracked: bool, bert: Path, rows: pa.Table) -> None:
+        self.bert, self.table = bert, rows
+        super().__init__(path, tracked)
+
+    def make(self) -> Params:
+        return make_finetune_folder(
+            self.path, self.bert, self.table,
+            epochs=EPOCHS, batch_size=8, patience=EPOCHS, log_every=1, learning_rate=0.001,
+            frozen_layers=1,
+        )  # fmt: skip
+
+
+def test_finetune_survives_kills_and_signals_under_dvc(
+    tmp_path: Path, tiny_bert: Path, rows: pa.Table, empty_database: Path
+) -> None:
+    for name in ("undisturbed", "disturbed"):
+        (tmp_path / name).mkdir()
+    undisturbed = FinetuneFolder(tmp_path / "undisturbed", False, tiny_bert, rows)
+    undisturbed.finish(undisturbed.alone)
+    folder = FinetuneFolder(tmp_path / "disturbed", True, tiny_bert, rows)
+    shutil.copy(empty_database, folder.path)
+    folder.put_under_dvc()
+
+    dvc = folder.start(REPRO)
+    folder.wait_for_rows(45)  # of the third epoch: two checkpoints are there
+    trainer = folder.trainer_below(dvc.pid)
+    dvc.kill()
+    trainer.kill()
+    dvc.wait()
+    assert folder.last_checkpoint() % 19 == 0
+    assert folder.status() == "KILLED"
+    killed = folder.run().info.run_id
+
+    assert_signals_stop_it(folder, rows=folder.rows())
+    folder.finish(REPRO)
+    assert folder.digests() == undisturbed.digests()
+    assert folder.status() == "FINISHED"
+    assert folder.run().info.run_id == killed
+    assert folder.run().data.tags["scratchformer.continued"] == "4"
     folder.assert_one_value_per_step()

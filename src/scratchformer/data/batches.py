@@ -114,6 +114,7 @@ class TokenBatches:
         self._seed, self._pad_id = seed, pad_id
         source = self._source.lengths
         target = self._target.lengths if self._target else np.ones_like(source)
+        self.lengths = (source, target) if self._target else (source,)
         self._longest = np.maximum(source, target)
         # Rows of one batch first share the longer side, then the other: both get little padding.
         self._order_keys = (target, source, self._longest)

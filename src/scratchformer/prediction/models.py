@@ -37,12 +37,17 @@ def load_predictor(folder: Path) -> Predictor:
     """Load models/scratch, models/finetuned or another folder of either layout.
 
     Raises:
-        DataError: the folder holds no model.
+        DataError: the folder holds no model, or one whose files do not fit together.
     """
     config = folder / "config.json"
     if not config.is_file():
         raise DataError(f"{folder}: no model here (config.json is missing); `dvc repro` makes it")
-    settings = read_json(config)
+    try:
+        settings = read_json(config)
+    except ValueError as error:
+        raise DataError(f"{config}: not readable as JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise DataError(f"{config}: expected a mapping, found {type(settings).__name__}")
     architecture = settings.get("architecture")
     if architecture == "Transformer":
         return _ScratchWriter(folder)
@@ -52,7 +57,7 @@ def load_predictor(folder: Path) -> Predictor:
 
     if is_ours(folder, settings):
         return _BertClassifier(folder, settings)
-    if any("SequenceClassification" in name for name in settings.get("architectures") or []):
+    if "SequenceClassification" in str(settings.get("architectures")):
         return _PretrainedClassifier(folder)
     if settings.get("is_encoder_decoder"):
         return _PretrainedWriter(folder)
@@ -89,9 +94,7 @@ class _ScratchClassifier:
 
     def __init__(self, folder: Path) -> None:
         self.model, self.tokenizers = _load_scratch(folder)
-        labels = folder / "labels.json"
-        count = self.model.config.num_labels
-        self.labels = read_json(labels) if labels.is_file() else [str(i) for i in range(count)]
+        self.labels = _labels(folder / "labels.json", self.model.config.num_labels)
 
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch
@@ -130,7 +133,9 @@ class _PretrainedClassifier:
 
         self.model, self.tokenizer = load_finetuned(folder), load_tokenizer_folder(folder)
         names = self.model.config.id2label
-        self.labels = [names[index] for index in range(len(names))]
+        if names.keys() != {*range(self.model.config.num_labels)}:
+            raise DataError(f"{folder}: config.json: id2label does not name every label once")
+        self.labels = [str(names[index]) for index in range(len(names))]
 
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch
@@ -196,12 +201,33 @@ def _tokenized(
 
 def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair]":
     from scratchformer.tokenization import load_tokenizers
-    from scratchformer.transformer import load_model
+    from scratchformer.transformer import Transformer, load_model
 
     try:
-        return load_model(folder), load_tokenizers(folder)
+        model, tokenizers = load_model(folder), load_tokenizers(folder)
     except (ValueError, OSError) as error:
         raise DataError(f"{folder}: not a model that can be loaded: {error}") from None
+    sizes = (model.config.source_vocab_size, model.config.target_vocab_size)
+    for side, tokenizer, size in zip(tokenizers._fields, tokenizers, sizes, strict=True):
+        if tokenizer is not None and tokenizer.get_vocab_size() > size:
+            raise DataError(
+                f"{folder}/{side}.json: {tokenizer.get_vocab_size()} tokens, but the model has "
+                f"weights for {size}"
+            )
+    if isinstance(model, Transformer) and tokenizers.target is None:
+        raise DataError(f"{folder}/target.json not found; the model cannot write without it")
+    return model, tokenizers
+
+
+def _labels(path: Path, count: int) -> list[str]:
+    """The names of the labels in the order of their ids; numbers where the file is missing."""
+    try:
+        names = read_json(path) if path.is_file() else [str(index) for index in range(count)]
+    except ValueError as error:
+        raise DataError(f"{path}: not readable as JSON: {error}") from None
+    if not (isinstance(names, list) and len(names) == count):
+        raise DataError(f"{path}: expected a list of {count} names")
+    return [str(name) for name in names]
 
 
 def _padded(tokenizers: "TokenizerPair", texts: Sequence[str], longest: int) -> "Tensor":

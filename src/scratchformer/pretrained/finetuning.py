@@ -74,6 +74,7 @@ def finetune(
     """
     from transformers import PrinterCallback
 
+    from scratchformer.pretrained.costs import products_of
     from scratchformer.pretrained.trainer import ResumableTrainer
     from scratchformer.pretrained.watching import Watch
     from scratchformer.terminal import progress
@@ -91,10 +92,11 @@ def finetune(
     )
     trainer.remove_callback(PrinterCallback)
     found = trainer.find_checkpoint()
+    products = products_of(task, settings.batch_size, settings.precision)
     updates = settings.epochs * -(-len(task.lengths) // settings.batch_size)
     with stop_on_signals() as stop, progress("fine-tuning", updates, found) as bar:
         trainer.add_callback(
-            Watch(trainer, settings.log_every, checkpoint_seconds, on_log, bar, stop)
+            Watch(trainer, settings.log_every, checkpoint_seconds, on_log, bar, stop, products)
         )
         trainer.train_to_the_end()
     trained = sum(parameter.numel() for parameter in trainer.trained_weights().values())

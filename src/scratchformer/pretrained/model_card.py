@@ -6,6 +6,7 @@ of machines, so that equal runs give equal bytes. It knows the validation split 
 the test split are made later and elsewhere (`scratchformer card` adds them).
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def model_card(
     licence = licence_of(pretrained)
     counts = ", ".join(f"{rows:,} {split}" for split, rows in info.counts.items())
     labels = [
-        f"- `{label.name}`" + (f": {label.description}" if label.description else "")
+        f"- {_code(label.name)}" + (f": {_plain(label.description)}" if label.description else "")
         for label in info.labels
     ]
     return "\n".join(
@@ -90,6 +91,19 @@ def model_card(
             "",
         ]
     )
+
+
+def _code(text: str) -> str:
+    """Text of the data as Markdown's code: nothing in it is a link or markup."""
+    if "`" not in text:
+        return f"`{text}`"
+    fence = "`" * (1 + max(map(len, re.findall("`+", text))))
+    return f"{fence} {text} {fence}"
+
+
+def _plain(text: str) -> str:
+    """Text of the data as text: what Markdown or HTML would read as markup is escaped."""
+    return re.sub(r"([\\`*_\[\]<>&!|#])", r"\\\1", " ".join(text.split()))
 
 
 def licence_of(folder: Path) -> str:

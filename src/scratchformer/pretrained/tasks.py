@@ -28,6 +28,7 @@ class FinetuneTask(Protocol):
     model: "PreTrainedModel"
     columns: tuple[str, ...]  # the scores of a validation, in the order of valid.csv
     lengths: Ids  # [rows] input tokens of every training row
+    sides: tuple[Ids, ...]  # those lengths, and with answers of several tokens their lengths
 
     def collate(self, records: list[int]) -> "dict[str, Tensor]":
         """Model inputs of these training rows, with `labels`."""
@@ -52,6 +53,7 @@ class Classification:
         model.config.problem_type = "single_label_classification"
         self._inputs = TokenColumn(train.column("input_ids"))
         self.lengths = self._inputs.lengths
+        self.sides: tuple[Ids, ...] = (self.lengths,)
         self.labels = train.column("label").to_numpy().astype(np.int64)
 
     def collate(self, records: list[int]) -> "dict[str, Tensor]":
@@ -97,6 +99,7 @@ class Sequences:
         self._inputs = TokenColumn(train.column("input_ids"))
         self._answers = TokenColumn(train.column("labels"))
         self.lengths = self._inputs.lengths
+        self.sides: tuple[Ids, ...] = (self.lengths, self._answers.lengths)
 
     def collate(self, records: list[int]) -> "dict[str, Tensor]":
         return self._collate(self._inputs, self._answers, np.asarray(records))

@@ -17,6 +17,7 @@ one validates and writes.
 
 import math
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerState, TrainingArguments
 
 from scratchformer.errors import GateError
+from scratchformer.pretrained.costs import shape_of
 from scratchformer.pretrained.sampler import LengthGroupedSampler
 from scratchformer.pretrained.sharing import (
     added_up,
@@ -41,6 +43,7 @@ from scratchformer.pretrained.tasks import FinetuneTask
 from scratchformer.training.checkpoint import Checkpoints, Snapshot
 from scratchformer.training.history import History
 from scratchformer.training.randomness import counted_seed
+from scratchformer.training.throughput import COLUMNS, Throughput
 
 
 @dataclass
@@ -105,12 +108,13 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         self.progress = Progress()
         # The curves of the other processes are the same ones; nobody reads them.
         self._unread = tempfile.TemporaryDirectory() if args.process_index else None
+        self.throughput = Throughput()
         self.history = History(
             Path(self._unread.name if self._unread else checkpoints.folder) / "history",
             {
                 "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
                 "valid": task.columns,
-                "speed": ("seconds", "tokens_per_second"),
+                "speed": COLUMNS,
             },
         )
         self.best_weights: Mapping[str, Tensor] = {}
@@ -195,7 +199,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         """One forward and backward pass, with the dropout of this (seed, update)."""
         step, process = self.state.global_step, self.args.process_index
         torch.manual_seed(counted_seed(self.args.seed, "dropout", step, process))
-        share_tokens = count_tokens(inputs)
+        shape, share_tokens = shape_of(inputs), count_tokens(inputs)
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         items = int(num_items_in_batch)
         share = loss.item() / self.args.world_size  # see `sharing.py`
@@ -209,6 +213,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         window.loss += value * items
         window.items += items
         window.tokens += int(tokens)
+        self.throughput.add(shape, int(tokens))
         window.learning_rate = self._get_learning_rate()
         return loss
 
@@ -220,10 +225,12 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the model on the validation split, keep the best weights, stop without progress."""
+        start = time.monotonic()
         columns = self.task.columns
         known = self.task.score() if self.args.should_save else dict.fromkeys(columns, 0.0)
         found = of_first([known[column] for column in columns], self.args.device)
         scores = dict(zip(columns, found, strict=True))
+        self.throughput.leave_out(time.monotonic() - start)
         progress, step = self.progress, self.state.global_step
         if not progress.best or self.task.better(scores) > self.task.better(progress.best):
             progress.best_step, progress.best = step, scores

@@ -11,6 +11,7 @@ from scratchformer.errors import Interrupted
 from scratchformer.pretrained.sharing import largest
 from scratchformer.terminal import Progress as Bar
 from scratchformer.terminal import say
+from scratchformer.training.matrix_products import MatrixProducts
 from scratchformer.training.signals import StopRequest
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         on_log: OnLog,
         bar: Bar,
         stop: StopRequest,
+        products: MatrixProducts,
     ) -> None:
         self._trainer, self._log_every, self._on_log = trainer, log_every, on_log
         self._checkpoint_seconds = checkpoint_seconds
-        self._bar, self._stop = bar, stop
-        self._last_row = self._last_save = time.monotonic()
+        self._bar, self._stop, self._products = bar, stop, products
+        self._last_save = time.monotonic()
+        trainer.throughput.begin()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step = state.global_step
@@ -78,15 +81,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def _log_row(self, step: int) -> None:
         window = self._trainer.progress.take_window()
-        now = time.monotonic()
-        seconds, self._last_row = now - self._last_row, now
         values = {
             "loss": window.loss / window.items,
             "learning_rate": window.learning_rate,
             "gradient_norm": window.gradient_norm / window.updates,
             "tokens": self._trainer.progress.tokens,
         }
-        speed = {"seconds": seconds, "tokens_per_second": window.tokens / seconds}
+        speed = self._trainer.throughput.take(self._products)
         self._trainer.history.add("train", step, values)
         self._trainer.history.add("speed", step, speed)
         named = {f"train.{name}": value for name, value in values.items()}

@@ -50,6 +50,7 @@ def _write_predictions(reports: dict[str, Any]) -> None:
     import pandas as pd
     import pyarrow.parquet as pq
 
+    from scratchformer.evaluation.spreadsheet import inert
     from scratchformer.files import write_whole_folder
 
     with write_whole_folder(PREDICTIONS) as folder:
@@ -57,7 +58,8 @@ def _write_predictions(reports: dict[str, Any]) -> None:
             for system, table in report.predictions.items():
                 pq.write_table(table, folder / f"{track}-{system}.parquet")
             for name, records in report.tables.items():
-                pd.DataFrame(records).to_csv(folder / f"{track}-{name}.csv", index=False)
+                cells = pd.DataFrame(records).map(inert)
+                cells.to_csv(folder / f"{track}-{name}.csv", index=False)
 
 
 if __name__ == "__main__":

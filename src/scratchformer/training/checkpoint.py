@@ -89,7 +89,7 @@ class Checkpoints:
                 _flush_folder(temporary)
             _flush_folder(self.folder)
         for old in self._paths()[:-KEPT]:
-            shutil.rmtree(old)
+            _remove(old)
         return path
 
     def newest(self, unusable: Callable[[Mapping[str, Any]], str | None]) -> Snapshot | None:
@@ -106,7 +106,7 @@ class Checkpoints:
             if reason is None:
                 return snapshot
             say(f"checkpoint {path.name} is damaged ({reason}); using the one before, if any")
-            shutil.rmtree(path)
+            _remove(path)
         return None
 
     def remove(self) -> None:
@@ -160,6 +160,11 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    """Under a temporary name first: whoever looks meanwhile finds it whole or not at all."""
+    shutil.rmtree(path.rename(path.with_name(f".{path.name}.old")))
 
 
 def _flush_folder(path: Path) -> None:

@@ -1,18 +1,16 @@
 """Classification with an encoder: one label for a whole text."""
 
-from copy import copy, deepcopy
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from scratchformer.data.batches import Batch, TokenBatches
 from scratchformer.training.loss import smoothed_cross_entropy
-from scratchformer.training.objective import Validation
+from scratchformer.training.objective import OnTrial, Validation
 from scratchformer.transformer import EncoderClassifier
 
 
-class ClassificationObjective:
+class ClassificationObjective(OnTrial):
     """Cross-entropy of the label; what the loops call a token is one row here."""
 
     columns = ("loss", "accuracy", "macro_f1")
@@ -20,7 +18,7 @@ class ClassificationObjective:
     def __init__(
         self, model: EncoderClassifier, label_smoothing: float, valid: TokenBatches
     ) -> None:
-        self.model = model
+        self.model: EncoderClassifier = model
         self._smoothing = label_smoothing
         self._valid = valid
 
@@ -33,13 +31,6 @@ class ClassificationObjective:
     def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         assert batch.label is not None
         return self.model(torch.from_numpy(batch.source)), torch.from_numpy(batch.label)
-
-    def for_trial(self, label_smoothing: float | None = None) -> "ClassificationObjective":
-        trial = copy(self)
-        trial.model = deepcopy(self.model).eval()
-        if label_smoothing is not None:
-            trial._smoothing = label_smoothing
-        return trial
 
     @torch.inference_mode()
     def validate(self) -> Validation:

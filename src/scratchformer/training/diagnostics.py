@@ -7,7 +7,6 @@
 - layer.dead_units: share of its ReLU units that are 0 at every token
 - layer.self_entropy.head, layer.cross_entropy.head: of its attention, nats; 0 looks at one token
 - noise, signal: trace of the gradient's covariance over tokens, squared length of the gradient
-- padding: share of the positions of the batch
 
 noise / signal, each averaged over many updates, is the gradient noise scale in tokens: the batch
 size from which on larger batches help little (McCandlish et al. 2018, appendix A.1). A single
@@ -22,7 +21,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,7 +56,7 @@ def diagnostic_columns(model: nn.Module) -> tuple[str, ...]:
         for kind in _attentions(layer):
             heads = range(layer.self_attention.num_heads)
             columns += [f"{name}.{kind}_entropy.{head}" for head in heads]
-    return (*columns, "noise", "signal", "padding")
+    return (*columns, "noise", "signal")
 
 
 class Diagnosis:
@@ -73,7 +71,7 @@ class Diagnosis:
     def __init__(self, objective: Objective, data: TokenBatches, batch: Batch) -> None:
         self._objective, self._model, self._batch = objective, objective.model, batch
         self._parameters = dict(self._model.named_parameters())
-        self._values: dict[str, float] = {"padding": _padding_share(batch)}
+        self._values: dict[str, float] = {}
         self._look_inside(data.collate(batch.records[:ROWS]))
         self._half = self._gradient_of_half(data)
 
@@ -165,9 +163,3 @@ def _entropies(weights: Tensor) -> list[float]:
     """[batch, heads, query, key] → mean entropy of each head, in nats."""
     entropies: list[float] = torch.special.entr(weights).sum(dim=-1).mean(dim=(0, 2)).tolist()
     return entropies
-
-
-def _padding_share(batch: Batch) -> float:
-    sides = [batch.source] if batch.target is None else [batch.source, batch.target]
-    real = sum(int(np.count_nonzero(side)) for side in sides)
-    return 1 - real / sum(side.size for side in sides)

@@ -1,14 +1,14 @@
 """The training loop: updates, validations, checkpoints, and the ways to stop.
 
-Everything that decides the bytes of the result is in `TrainingState` or is counted (see
-randomness.py), so a training that was killed at any moment and resumed from its checkpoint ends
+Everything that decides the bytes of the result is in `TrainingState` (state.py) or is counted
+(randomness.py), so a training that was killed at any moment and resumed from its checkpoint ends
 with the same weights and the same curves as one that was left alone.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from scratchformer.errors import Interrupted
 from scratchformer.params import TrainScratch
 from scratchformer.terminal import Progress, progress, say
 from scratchformer.training.checkpoint import Checkpoints, Snapshot
+from scratchformer.training.costs import products_of, shape_of
 from scratchformer.training.diagnostics import Diagnosis, diagnostic_columns
 from scratchformer.training.history import History
 from scratchformer.training.not_finite import (
@@ -33,31 +34,11 @@ from scratchformer.training.optimizer import make_optimizer, optimizer_tensors, 
 from scratchformer.training.randomness import counted_seed
 from scratchformer.training.schedule import learning_rate
 from scratchformer.training.signals import stop_on_signals
+from scratchformer.training.state import TrainingState
+from scratchformer.training.throughput import COLUMNS, Throughput
 
 OnLog = Callable[[Mapping[str, float], int], None]
 OnSamples = Callable[[int, list[Sample]], None]
-
-
-@dataclass
-class TrainingState:
-    """All that a resumed training needs beside tensors. Goes through JSON without loss."""
-
-    step: int = 0  # updates done
-    tokens: int = 0  # target tokens seen
-    # Since the last row of train.csv:
-    window_loss: float = 0.0  # summed over tokens
-    window_tokens: int = 0
-    window_norm: float = 0.0  # summed over updates
-    window_updates: int = 0
-    # Of validation:
-    best_step: int = 0
-    best_values: dict[str, float] = field(default_factory=dict)
-    validations_without_better: int = 0
-    train_loss: float | None = None  # the last row of train.csv
-    stop_reason: str = ""  # not empty once training is over
-    # Updates whose loss or gradient was not finite (see not_finite.py):
-    left_out: int = 0
-    rolled_back: int = 0
 
 
 class Training:
@@ -97,12 +78,13 @@ class Training:
         self.optimizer = make_optimizer(self.model, settings.weight_decay)
         self.parameters = dict(self.model.named_parameters())
         self.best: dict[str, Tensor] = {}
+        self.throughput = Throughput()
         self.history = History(
             checkpoints.folder / "history",
             {
                 "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
                 "valid": objective.columns,
-                "speed": ("seconds", "tokens_per_second"),
+                "speed": COLUMNS,
                 "not_finite": ("left_out", "rolled_back"),
                 "diagnostics": diagnostic_columns(self.model),
             },
@@ -122,7 +104,9 @@ class Training:
             stop_on_signals() as stop,
             progress("train_scratch", settings.max_steps, state.step) as bar,
         ):
-            self.clock = self.checkpointed = time.monotonic()
+            self.products = products_of(self.objective, self.batches)
+            self.checkpointed = time.monotonic()
+            self.throughput.begin()
             while not state.stop_reason:
                 self.update()
                 self._log(bar)
@@ -182,6 +166,8 @@ class Training:
         state.window_norm += norm
         state.window_updates += 1
         self.rate = rate
+        for batch in batches:
+            self.throughput.add(shape_of(batch), batch.tokens)
         if diagnosis:
             self._record("diagnostics", diagnosis.values())
 
@@ -206,10 +192,7 @@ class Training:
             "gradient_norm": state.window_norm / state.window_updates,
             "tokens": state.tokens,
         }
-        now = time.monotonic()
-        seconds = now - self.clock
-        speed = {"seconds": seconds, "tokens_per_second": state.window_tokens / seconds}
-        self.clock = now
+        speed = self.throughput.take(self.products)
         state.window_loss, state.window_tokens = 0.0, 0
         state.window_norm, state.window_updates = 0.0, 0
         self._record("train", values)
@@ -243,7 +226,7 @@ class Training:
             state.stop_reason = "max_steps"
         elif state.validations_without_better >= settings.patience:
             state.stop_reason = "patience"
-        self.clock += time.monotonic() - start  # tokens per second are those of training
+        self.throughput.leave_out(time.monotonic() - start)
 
     def _record(self, curve: str, values: Mapping[str, float]) -> None:
         self.history.add(curve, self.state.step, values)

@@ -1,8 +1,9 @@
 """What a training minimises and how it is validated: the one thing that differs between tasks."""
 
 from collections.abc import Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from torch import Tensor
 
@@ -45,10 +46,25 @@ class Objective(Protocol):
         """([tokens, classes] logits, [tokens] right answers), row after row, without padding."""
 
     def for_trial(self, label_smoothing: float | None = None) -> "Objective":
+        """See OnTrial."""
+
+    def validate(self) -> Validation:
+        """Loss without smoothing and the scores of the whole validation split."""
+
+
+class OnTrial:
+    """An objective that can be tried out on a copy of its model."""
+
+    model: Any
+    _smoothing: float
+
+    def for_trial(self, label_smoothing: float | None = None) -> Self:
         """The same over a copy of the model, without dropout: whatever happens to it stays there.
 
         `label_smoothing` replaces that of the training; None keeps it.
         """
-
-    def validate(self) -> Validation:
-        """Loss without smoothing and the scores of the whole validation split."""
+        trial = copy(self)
+        trial.model = deepcopy(self.model).eval()
+        if label_smoothing is not None:
+            trial._smoothing = label_smoothing
+        return trial

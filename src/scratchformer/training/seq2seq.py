@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from copy import copy, deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -17,14 +16,14 @@ from scratchformer.training.loss import (
     smoothed_cross_entropy,
     without_padding,
 )
-from scratchformer.training.objective import Sample, Validation
+from scratchformer.training.objective import OnTrial, Sample, Validation
 from scratchformer.training.randomness import counted_seed
 from scratchformer.transformer import Transformer, greedy
 
 ROWS_DECODED_TOGETHER = 128
 
 
-class Seq2SeqObjective:
+class Seq2SeqObjective(OnTrial):
     """Cross-entropy of every next target token, given the right ones before it.
 
     Args:
@@ -45,7 +44,7 @@ class Seq2SeqObjective:
         decode_samples: int,
         seed: int,
     ) -> None:
-        self.model = model
+        self.model: Transformer = model
         self._smoothing = label_smoothing
         self._valid = valid
         self._sample_batches, self._samples = self._draw(decode_samples, seed)
@@ -64,13 +63,6 @@ class Seq2SeqObjective:
     def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         hidden, target = self._hidden(batch)
         return self.model.project(hidden), target
-
-    def for_trial(self, label_smoothing: float | None = None) -> "Seq2SeqObjective":
-        trial = copy(self)
-        trial.model = deepcopy(self.model).eval()
-        if label_smoothing is not None:
-            trial._smoothing = label_smoothing
-        return trial
 
     @torch.inference_mode()
     def validate(self) -> Validation:

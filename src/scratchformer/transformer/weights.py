@@ -1,16 +1,22 @@
 """Models on disk: config.json and model.safetensors, numbers and names, nothing executable."""
 
 import json
-from dataclasses import asdict, fields
+import math
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .classifier import EncoderClassifier
 from .config import TransformerConfig
 from .decoder_only import DecoderOnly
 from .model import Transformer
+
+LARGEST = 1 << 24  # any number of config.json; larger ones overflow when they are multiplied
+MOST_POSITIONS = 100_000  # no weight bounds `max_length` where positions are computed
 
 Model = Transformer | EncoderClassifier | DecoderOnly
 ARCHITECTURES = {kind.__name__: kind for kind in (Transformer, EncoderClassifier, DecoderOnly)}
@@ -29,25 +35,69 @@ def save_model(model: Model, folder: Path) -> None:
 def load_model(folder: Path) -> Model:
     """Read what `save_model` wrote; the model is in evaluation mode, on the CPU.
 
+    The folder may come from anybody: every value is checked, and no memory is taken for a model
+    that config.json describes and the weights do not fit.
+
     Raises ValueError, with the folder's name, when the files do not make a model, and OSError
     when they cannot be read.
     """
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{folder}: config.json is nested too deeply") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{folder}: config.json holds no mapping")
     architecture = settings.pop("architecture", None)
     if architecture not in ARCHITECTURES:
         expected = ", ".join(ARCHITECTURES)
         raise ValueError(f"{folder}: architecture {architecture!r} is none of {expected}")
-    unknown = settings.keys() - {field.name for field in fields(TransformerConfig)}
-    if unknown:
-        raise ValueError(f"{folder}: config.json has unknown fields {sorted(unknown)}")
-    model: Model = ARCHITECTURES[architecture](TransformerConfig(**settings))
-    load_weights(model, load_file(folder / "model.safetensors"), str(folder))
+    config = config_from(settings, str(folder))
+    try:
+        tensors = load_file(folder / "model.safetensors")
+    except SafetensorError as error:
+        raise ValueError(f"{folder}: model.safetensors is damaged: {error}") from None
+    if config.num_encoder_layers + config.num_decoder_layers > len(tensors):
+        raise ValueError(f"{folder}: config.json promises more layers than there are weights")
+    with torch.device("meta"):  # shapes without memory
+        check_weights(ARCHITECTURES[architecture](config), tensors, str(folder))
+    model: Model = ARCHITECTURES[architecture](config)
+    load_weights(model, tensors, str(folder))
     return model.eval()
+
+
+def config_from(settings: dict[str, Any], origin: str) -> TransformerConfig:
+    """Raises ValueError unless every value is of the type that TransformerConfig gives it."""
+    types = get_type_hints(TransformerConfig)
+    unknown = settings.keys() - types.keys()
+    if unknown:
+        raise ValueError(f"{origin}: config.json has unknown fields {sorted(unknown)}")
+    for name, value in settings.items():
+        if get_origin(types[name]) is Literal:
+            fits = isinstance(value, str) and value in get_args(types[name])
+        elif types[name] is float:
+            fits = type(value) in (int, float) and 0 <= value < math.inf
+            fits = fits and (value < 1 or "dropout" not in name)
+        else:
+            fits = type(value) is types[name]
+        if fits and types[name] is int:
+            least = name in ("d_model", "num_heads", "max_length")
+            fits = least <= value <= (MOST_POSITIONS if name == "max_length" else LARGEST)
+        if not fits:
+            raise ValueError(f"{origin}: config.json: {name} cannot be {str(value)[:60]!r}")
+    numbers = {name: float(settings[name]) for name in settings if types[name] is float}
+    return TransformerConfig(**{**settings, **numbers})
 
 
 @torch.no_grad()
 def load_weights(model: Model, tensors: dict[str, torch.Tensor], origin: str) -> None:
     """Copy `tensors` into the model. Raises ValueError unless names and shapes fit exactly."""
+    check_weights(model, tensors, origin)
+    for name, parameter in model.named_parameters():
+        parameter.copy_(tensors[name])
+
+
+def check_weights(model: Model, tensors: dict[str, torch.Tensor], origin: str) -> None:
+    """Raise ValueError unless `tensors` are the model's parameters, in name and shape."""
     parameters = dict(model.named_parameters())  # a tied weight has one name here
     if parameters.keys() != tensors.keys():
         missing, extra = parameters.keys() - tensors.keys(), tensors.keys() - parameters.keys()
@@ -58,4 +108,3 @@ def load_weights(model: Model, tensors: dict[str, torch.Tensor], origin: str) ->
                 f"{origin}: {name} has shape {tuple(tensors[name].shape)}, "
                 f"the configuration asks for {tuple(parameter.shape)}"
             )
-        parameter.copy_(tensors[name])

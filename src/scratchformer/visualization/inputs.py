@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from scratchformer.data.prepared import Info
+from scratchformer.evaluation.spreadsheet import original
 from scratchformer.files import read_json
 from scratchformer.layout import HISTORY, METRICS, PREDICTIONS, Track
 
@@ -87,7 +88,7 @@ def load_table(name: str, texts: Sequence[str]) -> pd.DataFrame:
     if not path.exists():
         raise UnavailableError(f"{path.as_posix()} does not exist.")
     try:
-        return pd.read_csv(path, converters=dict.fromkeys(texts, str))
+        return pd.read_csv(path, converters=dict.fromkeys(texts, original))
     except pd.errors.EmptyDataError:
         raise UnavailableError(f"{path.as_posix()} holds no row.") from None
 

@@ -127,3 +127,12 @@ def test_trainings_have_cached_outputs_only() -> None:
     """One uncached output would make DVC train again instead of restoring from its run-cache."""
     for stage in ("train_scratch", "finetune"):
         assert all(outs_of(PIPELINE[stage]).values())
+
+
+def test_plots_are_curves() -> None:
+    """No picture inside a cached folder: `dvc exp run train_scratch` asks for each of them.
+
+    In a clone that never made the folder it then fails, after the training.
+    """
+    for plot in load("dvc.yaml")["plots"]:
+        assert isinstance(plot, dict), plot

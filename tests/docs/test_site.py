@@ -37,3 +37,12 @@ def test_links_into_the_code_stay_on_the_site(site: Path) -> None:
     assert "../code/src/scratchformer/transformer/attention.py.html" in page
     shown = site / "code/src/scratchformer/transformer/attention.py.html"
     assert "attention_weights" in shown.read_text(encoding="utf-8")
+
+
+def test_long_names_in_tables_break_at_their_words(site: Path) -> None:
+    """A parameter and a test; the name that is searched for and copied stays whole."""
+    page = (site / "index.html").read_text(encoding="utf-8")
+    assert "<code>num_<wbr>encoder_<wbr>layers</code>" in page
+    assert '">test_<wbr>self_<wbr>attention</a>' in page
+    chapter = (site / "chapters" / "03-self-attention.html").read_text(encoding="utf-8")
+    assert "num_encoder_layers" in chapter and "<wbr>" not in chapter

@@ -22,6 +22,8 @@ LINK = re.compile(r"(?<=\]\()(?P<path>[\w./-]+\.(?:py|yaml|csv|toml))(?=\))")
 FORMULA = re.compile(
     r'class="arithmatex">(?:\\\((?P<inline>.*?)\\\)|\\\[(?P<block>.*?)\\\])<', re.S
 )
+# A function's name without a subscript, and whether its argument follows without a bracket.
+NAME = re.compile(r"(?<!<msub>)<m[io]>([a-zA-Z]{2,})</m[io]>(?P<bare><m(?:i|n|sub|frac)>)?")
 CELL = re.compile(r"<td.*?</td>", re.S)
 CODE = re.compile(r"(?<=<code>)[^<]*(?=</code>)|(?<=\">)test_\w+(?=</a>)")
 
@@ -67,10 +69,16 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
         mathml = convert(latex, display="block" if block else "inline")
         if "\\" in mathml or "<mi>&</mi>" in mathml:
             raise PluginError(f"{page.file.src_uri}: no MathML for {latex!r}")
-        return f'class="arithmatex">{mathml}<'
+        return f'class="arithmatex">{NAME.sub(named, mathml)}<'
 
     content = FORMULA.sub(to_mathml, content)
     return CELL.sub(lambda cell: CODE.sub(breakable, cell[0]), content)
+
+
+def named(name: re.Match[str]) -> str:
+    """The converter makes some names operators, with too much space, others have none at all."""
+    space = f'<mspace width="0.17em"/>{name["bare"]}' if name["bare"] else ""
+    return f"<mi>{name[1]}</mi>{space}"
 
 
 def breakable(code: re.Match[str]) -> str:

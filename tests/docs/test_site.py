@@ -30,6 +30,9 @@ def test_formulas_are_mathml(site: Path) -> None:
     page = (site / "chapters" / "01-attention.html").read_text(encoding="utf-8")
     assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in page
     assert "$$" not in page and "\\(" not in page and "\\[" not in page
+    assert "<mi>softmax</mi>" in page  # not <mo>, which would stand apart from its bracket
+    page = (site / "chapters" / "11-loss-functions.html").read_text(encoding="utf-8")
+    assert '<mi>log</mi><mspace width="0.17em"/><mi>p</mi>' in page  # log p, not logp
 
 
 def test_links_into_the_code_stay_on_the_site(site: Path) -> None:

@@ -30,6 +30,7 @@ def draw() -> Figure:
         ax.set_ylabel("query")
         ax.grid(False)
     figure.colorbar(image, ax=axes[1], label="weight, d_k = 64")
+    figure.get_layout_engine().set(wspace=0.06)
     for scaled, colour in ((False, VERMILLION), (True, BLUE)):
         largest = [weights(d_k, 400, scaled).max(axis=1).mean() for d_k in WIDTHS]
         label = "divided by √d_k" if scaled else "not divided"

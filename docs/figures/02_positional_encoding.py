@@ -33,12 +33,11 @@ def draw() -> Figure:
     turned_key = turn(key.expand(1, 1, LENGTH, WIDTH), 0)[0, 0]
     scores = turned_query @ turned_key.T / WIDTH**0.5
     products = table @ table.T / (WIDTH / 2)
-    for place, style in ((10, "-"), (25, "--")):
-        distance = torch.arange(LENGTH) - place
-        right.plot(distance, products[place], style, color=BLUE,
-                   label=f"PE · PE, query at {place}")  # fmt: skip
-        right.plot(distance, scores[place], style, color=VERMILLION,
-                   label=f"rotary, query at {place}")  # fmt: skip
+    first, second = {"linewidth": 4, "alpha": 0.5}, {"linestyle": "--", "linewidth": 1}
+    for name, product, colour in (("PE · PE", products, BLUE), ("rotary", scores, VERMILLION)):
+        for place, style in ((10, first | {"color": colour}), (25, second | {"color": "black"})):
+            label = f"{name}, query at {place}"
+            right.plot(torch.arange(LENGTH) - place, product[place], label=label, **style)
     right.set(xlabel="key position minus query position", xlim=(-10, 14), ylim=(-3, 3.2),
               title="scores depend on distance alone")  # fmt: skip
     right.legend(loc="upper right")

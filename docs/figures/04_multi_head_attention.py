@@ -1,4 +1,4 @@
-"""Four heads of one trained cross-attention layer, on one word."""
+"""The four heads of one encoder and one cross-attention layer, trained, on one word."""
 
 import torch
 from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ def draw() -> Figure:
         for head, ax in enumerate(axes[row]):
             image = ax.imshow(layers[0][0, head], cmap=ORDERED, vmin=0, vmax=1)
             labels = written if name == "cross" else letters
-            ax.set_xticks(range(len(letters)), letters)
+            ax.set_xticks(range(len(letters)), letters, rotation=60)
             ax.set_yticks(range(len(labels)), labels)
             ax.set_title(f"{name}, head {head + 1}")
             ax.grid(False)

@@ -1,8 +1,8 @@
-"""What mkdocs cannot do by itself: formulas without a network, and links into the code.
+"""What mkdocs cannot do by itself: formulas without a network, links into the code, long names.
 
 The chapters are written for a code host: `$…$` for formulas, relative links to files of the
 repository. For the site, each formula becomes MathML, and each file that a page links to becomes
-a page of its own.
+a page of its own. In tables, long names of tests and parameters get places to break at.
 """
 
 import html
@@ -22,6 +22,10 @@ LINK = re.compile(r"(?<=\]\()(?P<path>[\w./-]+\.(?:py|yaml|csv|toml))(?=\))")
 FORMULA = re.compile(
     r'class="arithmatex">(?:\\\((?P<inline>.*?)\\\)|\\\[(?P<block>.*?)\\\])<', re.S
 )
+# A function's name without a subscript, and whether its argument follows without a bracket.
+NAME = re.compile(r"(?<!<msub>)<m[io]>([a-zA-Z]{2,})</m[io]>(?P<bare><m(?:i|n|sub|frac)>)?")
+CELL = re.compile(r"<td.*?</td>", re.S)
+CODE = re.compile(r"(?<=<code>)[^<]*(?=</code>)|(?<=\">)test_\w+(?=</a>)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -65,6 +69,18 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
         mathml = convert(latex, display="block" if block else "inline")
         if "\\" in mathml or "<mi>&</mi>" in mathml:
             raise PluginError(f"{page.file.src_uri}: no MathML for {latex!r}")
-        return f'class="arithmatex">{mathml}<'
+        return f'class="arithmatex">{NAME.sub(named, mathml)}<'
 
-    return FORMULA.sub(to_mathml, content)
+    content = FORMULA.sub(to_mathml, content)
+    return CELL.sub(lambda cell: CODE.sub(breakable, cell[0]), content)
+
+
+def named(name: re.Match[str]) -> str:
+    """The converter makes some names operators, with too much space, others have none at all."""
+    space = f'<mspace width="0.17em"/>{name["bare"]}' if name["bare"] else ""
+    return f"<mi>{name[1]}</mi>{space}"
+
+
+def breakable(code: re.Match[str]) -> str:
+    """The name, with a place to break after each of its words."""
+    return re.sub(r"(_|\.|::?)(?=\w)", r"\1<wbr>", code[0])

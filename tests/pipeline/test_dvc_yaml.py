@@ -157,3 +157,12 @@ def test_a_plot_shows_columns_that_the_trainings_write() -> None:
         for column in columns
     }
     assert drawn == {"padding", "matrix_product_share"} and drawn <= set(COLUMNS)
+
+
+def test_pictures_among_the_plots_are_kept_in_git() -> None:
+    """`dvc exp run train_scratch` adds every plot to Git. One that lies in a cached folder is not
+    there in a clone that never made it: the experiment then fails, after the training."""
+    pictures = [plot for plot in load("dvc.yaml")["plots"] if isinstance(plot, str)]
+    assert pictures == ["reports/plots"] and not outs_of(PIPELINE["visualize"])[pictures[0]]
+    ignored = subprocess.run(["git", "check-ignore", "-q", *pictures], cwd=ROOT, check=False)
+    assert ignored.returncode == 1

@@ -1,8 +1,8 @@
-"""Stage visualize: histories, models, predictions → reports/figures/, reports/report.html."""
+"""Stage visualize: histories, models, predictions → reports/figures/, report.html, plots/."""
 
 from typing import TYPE_CHECKING
 
-from scratchformer.layout import FIGURES, HTML_REPORT
+from scratchformer.layout import FIGURES, HTML_REPORT, PLOTS
 from scratchformer.params import Params
 from scratchformer.terminal import Summary
 
@@ -10,8 +10,14 @@ if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
 
 
+# The pictures that Git keeps, for README and `dvc plots`; small, and few.
+KEPT = ("scratch-scores", "scratch-layers", "finetune-scores")
+
+
 def visualize(params: Params, run: "StageRun") -> Summary:
     """Draw every figure and write the report; what cannot be drawn is named in it with a reason."""
+    import shutil
+
     from scratchformer.files import write_whole_folder
     from scratchformer.visualization.chapters import chapters, facts
     from scratchformer.visualization.inputs import load_metrics
@@ -26,6 +32,10 @@ def visualize(params: Params, run: "StageRun") -> Summary:
             HTML_REPORT,
             "Trained from scratch, and fine-tuned: a report",
         )
+    with write_whole_folder(PLOTS) as folder:
+        for name in KEPT:
+            if name in contents.pictures:
+                shutil.copy(FIGURES / f"{name}.png", folder)
     run.log_artifact(FIGURES)
     run.log_artifact(HTML_REPORT)
     return Summary(
@@ -34,7 +44,7 @@ def visualize(params: Params, run: "StageRun") -> Summary:
             ("figures", f"{len(contents.pictures)}, each as PNG and SVG"),
             ("tables", str(len(contents.tables))),
         ],
-        [FIGURES, HTML_REPORT],
+        [FIGURES, HTML_REPORT, PLOTS],
         [f"not shown: {item.title}: {item.reason}" for item in contents.missing],
     )
 

@@ -82,7 +82,7 @@ class MultiHeadAttention(nn.Module):
             if self.on_weights is not None:
                 self.on_weights(weights)
             heads = F.dropout(weights, dropout) @ value
-        return self.output(join_heads(heads))  # type: ignore[no-any-return]
+        return self.output(join_heads(heads))
 
 
 class SelfAttention(MultiHeadAttention):

@@ -30,7 +30,7 @@ class EncoderClassifier(nn.Module):
         """One vector for every token."""
         x = self.source_embedding(source)
         bias = as_bias(padding_mask(source, self.config.pad_id), x.dtype)
-        return self.encoder(x, bias)  # type: ignore[no-any-return]
+        return self.encoder(x, bias)
 
     def pool(
         self,
@@ -47,4 +47,4 @@ class EncoderClassifier(nn.Module):
         if self.output is None:
             raise ValueError("num_labels is 0: this model has features but no logits")
         pooled = self.pool(self.encode(source), source)
-        return self.output(self.dropout(pooled))  # type: ignore[no-any-return]
+        return self.output(self.dropout(pooled))

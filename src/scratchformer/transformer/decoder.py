@@ -67,4 +67,4 @@ class Decoder(nn.Module):
         for index, layer in enumerate(self.layers):
             cache = None if caches is None else caches[index]
             x = layer(x, bias, memory[index], memory_bias, cache)
-        return self.final_norm(x)  # type: ignore[no-any-return]
+        return self.final_norm(x)

@@ -33,11 +33,11 @@ class DecoderOnly(nn.Module):
         start = 0 if caches is None else caches[0].length
         x = self.target_embedding(tokens, start)
         bias = decoder_bias(tokens, start, self.config.pad_id, x)
-        return self.decoder(x, bias, caches)  # type: ignore[no-any-return]
+        return self.decoder(x, bias, caches)
 
     def project(self, hidden: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows vocab"]:
         """Logits of the next token."""
-        return self.output(hidden)  # type: ignore[no-any-return]
+        return self.output(hidden)
 
     def forward(self, tokens: Int[Tensor, "batch length"]) -> Float[Tensor, "batch length vocab"]:
         """Logits of token t + 1, for every t."""

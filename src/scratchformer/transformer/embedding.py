@@ -48,4 +48,4 @@ class Embedding(nn.Module):
         x = self.tokens(tokens) * self.scale
         if self.positions is not None:
             x = x + self.positions(start, tokens.shape[1])
-        return self.dropout(self.norm(x))  # type: ignore[no-any-return]
+        return self.dropout(self.norm(x))

@@ -51,4 +51,4 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "batch length d_model"]:
         for index, layer in enumerate(self.layers):
             x = layer(x, bias, None if caches is None else caches[index])
-        return self.final_norm(x)  # type: ignore[no-any-return]
+        return self.final_norm(x)

@@ -37,4 +37,4 @@ class FeedForward(nn.Module):
         else:
             gate, x = x.chunk(2, dim=-1)
             x = F.silu(gate) * x
-        return self.outer(self.dropout(x))  # type: ignore[no-any-return]
+        return self.outer(self.dropout(x))

@@ -69,12 +69,11 @@ class Transformer(nn.Module):
         start = 0 if caches is None else caches[0].length
         x = self.target_embedding(target_input, start)
         bias = decoder_bias(target_input, start, self.config.pad_id, x)
-        hidden: Tensor = self.decoder(x, bias, memory.keys_values, memory.bias, caches)
-        return hidden
+        return self.decoder(x, bias, memory.keys_values, memory.bias, caches)
 
     def project(self, hidden: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows vocab"]:
         """Logits of the next token."""
-        return self.output(hidden)  # type: ignore[no-any-return]
+        return self.output(hidden)
 
     def forward(
         self,

@@ -224,6 +224,8 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
 ) -> None:
     """Apply a trained model to texts."""
+    if texts:  # a few: threads that wait for each other cost more than they save
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
     from scratchformer.prediction import predict_file
 
     predict_file(model, texts or [], file, column, output, top_k, beam, batch_size, pair_column)

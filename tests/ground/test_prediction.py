@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -219,3 +220,21 @@ def test_the_command_reads_a_pipe_and_imports_little(
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == ["abba", "", "cab"]
     assert all(0 <= float(line[2]) <= 1 for line in lines)
+
+
+@pytest.mark.parametrize(("asked", "threads"), [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)])
+def test_texts_on_the_command_line_are_answered_by_one_thread(
+    writer: Path, asked: dict[str, str], threads: int
+) -> None:
+    program = (
+        "import sys; from scratchformer.cli import app\n"
+        f"sys.argv = ['scratchformer', 'predict', '--model', {str(writer)!r}, 'abba']\n"
+        "try: app()\n"
+        "finally: print(sys.modules['torch'].get_num_threads(), file=sys.stderr)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment | asked, text=True, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, f"{threads}\n")

@@ -108,12 +108,11 @@ class _BertClassifier:
     """A fine-tuned BERT, run by our own encoder."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        from scratchformer.pretrained.bert_classifier import load
+        from scratchformer.pretrained.bert_classifier import labels_of, load
 
         self.model, self.tokenizer = load(folder, settings)
-        self.prefix = settings.get("prefix") or ""
-        names = settings["id2label"]
-        self.labels = [names[str(index)] for index in range(len(names))]
+        self.labels = labels_of(folder, settings)
+        self.prefix = str(settings.get("prefix") or "")
 
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch

@@ -4,6 +4,7 @@ It gives the logits of BertForSequenceClassification without importing transform
 classes take two seconds to import: longer than everything else a short answer needs.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from scratchformer.pretrained.weight_mapping import Rule, copy_in, linear, named
 from scratchformer.pretrained.weight_mapping_bert import configuration, fill
 from scratchformer.transformer import EncoderClassifier, TransformerConfig
 from scratchformer.transformer.masks import as_bias
+from scratchformer.transformer.weights import check_size, config_from
 
 HEAD: list[Rule] = [*linear("pooler", "bert.pooler.dense"), *linear("output", "classifier")]
 
@@ -66,7 +68,7 @@ def load(folder: Path, settings: dict[str, Any]) -> tuple[BertClassifier, Tokeni
     """The model, in evaluation mode, and its tokenizer, which cuts long texts and pads short ones.
 
     Raises:
-        DataError: damaged weights.
+        DataError: damaged weights, or a config.json that does not fit them.
         ParamsError: `check_folder` refuses the folder, or a weight is missing.
     """
     check_folder(folder)
@@ -74,11 +76,25 @@ def load(folder: Path, settings: dict[str, Any]) -> tuple[BertClassifier, Tokeni
         theirs = load_file(folder / "model.safetensors")
     except SafetensorError as error:
         raise DataError(f"{folder}: damaged weights ({error}); fetch them again") from error
-    # Drawing random weights first takes 0.2 s; the device `meta`, which avoids it, 0.8 s to import.
-    model = BertClassifier(configuration(SimpleNamespace(**settings)), len(settings["id2label"]))
+    try:
+        described = asdict(configuration(SimpleNamespace(**settings)))
+        config = config_from(described, str(folder))
+        check_size(EncoderClassifier, config, theirs, str(folder))
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{folder}: config.json does not describe a BERT: {reason}") from error
+    model = BertClassifier(config, len(labels_of(folder, settings)))
     fill(model.body, {name.removeprefix("bert."): tensor for name, tensor in theirs.items()})
     copy_in(HEAD, named(model), theirs)
     return model.eval(), _tokenizer(folder, model.body.config)
+
+
+def labels_of(folder: Path, settings: dict[str, Any]) -> list[str]:
+    """The names of the labels in the order of their ids. Raises DataError if one has no name."""
+    names = settings.get("id2label")
+    if not isinstance(names, dict) or names.keys() != {str(place) for place in range(len(names))}:
+        raise DataError(f"{folder}: config.json: id2label does not name every label once")
+    return [str(names[str(place)]) for place in range(len(names))]
 
 
 def _tokenizer(folder: Path, config: TransformerConfig) -> Tokenizer:

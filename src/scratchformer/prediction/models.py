@@ -113,7 +113,9 @@ class _BertClassifier:
         self.model, self.tokenizer = load(folder, settings)
         self.prefix = settings.get("prefix") or ""
         names = settings["id2label"]
-        self.labels = [names[str(index)] for index in range(len(names))]
+        if names.keys() != {str(index) for index in range(len(names))}:
+            raise DataError(f"{folder}: config.json: id2label does not name every label once")
+        self.labels = [str(names[str(index)]) for index in range(len(names))]
 
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch

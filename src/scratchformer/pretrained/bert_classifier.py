@@ -4,6 +4,7 @@ It gives the logits of BertForSequenceClassification without importing transform
 classes take two seconds to import: longer than everything else a short answer needs.
 """
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from scratchformer.pretrained.weight_mapping import Rule, copy_in, linear, named
 from scratchformer.pretrained.weight_mapping_bert import configuration, fill
 from scratchformer.transformer import EncoderClassifier, TransformerConfig
 from scratchformer.transformer.masks import as_bias
+from scratchformer.transformer.weights import check_size, config_from
 
 HEAD: list[Rule] = [*linear("pooler", "bert.pooler.dense"), *linear("output", "classifier")]
 
@@ -66,7 +68,7 @@ def load(folder: Path, settings: dict[str, Any]) -> tuple[BertClassifier, Tokeni
     """The model, in evaluation mode, and its tokenizer, which cuts long texts and pads short ones.
 
     Raises:
-        DataError: damaged weights.
+        DataError: damaged weights, or a config.json that does not describe them.
         ParamsError: `check_folder` refuses the folder, or a weight is missing.
     """
     check_folder(folder)
@@ -75,7 +77,15 @@ def load(folder: Path, settings: dict[str, Any]) -> tuple[BertClassifier, Tokeni
     except SafetensorError as error:
         raise DataError(f"{folder}: damaged weights ({error}); fetch them again") from error
     # Drawing random weights first takes 0.2 s; the device `meta`, which avoids it, 0.8 s to import.
-    model = BertClassifier(configuration(SimpleNamespace(**settings)), len(settings["id2label"]))
+    try:
+        described = asdict(configuration(SimpleNamespace(**settings)))
+        labels = len(settings["id2label"])
+        config = config_from({**described, "num_labels": labels}, str(folder))
+        check_size(config, "EncoderClassifier", theirs, str(folder))
+    except Exception as error:  # a strange config.json makes the mapping raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{folder}: config.json describes no such model: {reason}") from error
+    model = BertClassifier(replace(config, num_labels=0), labels)
     fill(model.body, {name.removeprefix("bert."): tensor for name, tensor in theirs.items()})
     copy_in(HEAD, named(model), theirs)
     return model.eval(), _tokenizer(folder, model.body.config)

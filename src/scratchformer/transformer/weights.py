@@ -56,10 +56,7 @@ def load_model(folder: Path) -> Model:
         tensors = load_file(folder / "model.safetensors")
     except SafetensorError as error:
         raise ValueError(f"{folder}: model.safetensors is damaged: {error}") from None
-    if config.num_encoder_layers + config.num_decoder_layers > len(tensors):
-        raise ValueError(f"{folder}: config.json promises more layers than there are weights")
-    with torch.device("meta"):  # shapes without memory
-        check_weights(ARCHITECTURES[architecture](config), tensors, str(folder))
+    check_size(config, architecture, tensors, str(folder))
     model: Model = ARCHITECTURES[architecture](config)
     load_weights(model, tensors, str(folder))
     return model.eval()
@@ -88,16 +85,26 @@ def config_from(settings: dict[str, Any], origin: str) -> TransformerConfig:
     return TransformerConfig(**{**settings, **numbers})
 
 
+def check_size(
+    config: TransformerConfig, architecture: str, tensors: dict[str, torch.Tensor], origin: str
+) -> None:
+    """Raise ValueError if a model of this configuration is far larger than its weights.
+
+    Every layer has a matrix of d_model x d_model and one of d_ff x d_model, and each vocabulary one
+    row a token: what is asked for here is a lower bound, and a model is a few times as large.
+    """
+    layers = (architecture != "DecoderOnly") * config.num_encoder_layers
+    layers += (architecture != "EncoderClassifier") * config.num_decoder_layers
+    vocabulary = max(config.source_vocab_size, config.target_vocab_size)
+    rows = max(layers * config.d_model, layers * config.d_ff, vocabulary, config.num_labels)
+    held = sum(tensor.numel() for tensor in tensors.values())
+    if layers > len(tensors) or rows * config.d_model > held:
+        raise ValueError(f"{origin}: config.json asks for more weights than the {held:,} there are")
+
+
 @torch.no_grad()
 def load_weights(model: Model, tensors: dict[str, torch.Tensor], origin: str) -> None:
     """Copy `tensors` into the model. Raises ValueError unless names and shapes fit exactly."""
-    check_weights(model, tensors, origin)
-    for name, parameter in model.named_parameters():
-        parameter.copy_(tensors[name])
-
-
-def check_weights(model: Model, tensors: dict[str, torch.Tensor], origin: str) -> None:
-    """Raise ValueError unless `tensors` are the model's parameters, in name and shape."""
     parameters = dict(model.named_parameters())  # a tied weight has one name here
     if parameters.keys() != tensors.keys():
         missing, extra = parameters.keys() - tensors.keys(), tensors.keys() - parameters.keys()
@@ -108,3 +115,4 @@ def check_weights(model: Model, tensors: dict[str, torch.Tensor], origin: str) -
                 f"{origin}: {name} has shape {tuple(tensors[name].shape)}, "
                 f"the configuration asks for {tuple(parameter.shape)}"
             )
+        parameter.copy_(tensors[name])

@@ -108,13 +108,6 @@ def check_size(
 @torch.no_grad()
 def load_weights(model: Model, tensors: dict[str, torch.Tensor], origin: str) -> None:
     """Copy `tensors` into the model. Raises ValueError unless names and shapes fit exactly."""
-    check_weights(model, tensors, origin)
-    for name, parameter in model.named_parameters():
-        parameter.copy_(tensors[name])
-
-
-def check_weights(model: Model, tensors: dict[str, torch.Tensor], origin: str) -> None:
-    """Raise ValueError unless `tensors` are the model's parameters, in name and shape."""
     parameters = dict(model.named_parameters())  # a tied weight has one name here
     if parameters.keys() != tensors.keys():
         missing, extra = parameters.keys() - tensors.keys(), tensors.keys() - parameters.keys()
@@ -125,3 +118,4 @@ def check_weights(model: Model, tensors: dict[str, torch.Tensor], origin: str) -
                 f"{origin}: {name} has shape {tuple(tensors[name].shape)}, "
                 f"the configuration asks for {tuple(parameter.shape)}"
             )
+        parameter.copy_(tensors[name])

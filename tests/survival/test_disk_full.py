@@ -5,6 +5,7 @@ Checkpoints: tests/training/test_checkpoint.py. A limit on the size of files sta
 
 import resource
 import signal
+from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,15 @@ from pathlib import Path
 import pytest
 from tests.training.conftest import make_stage_folder
 
+from scratchformer.params import Pretrained, load_params
+from scratchformer.pretrained.finetuning import finetune
+from scratchformer.pretrained.loading import load_classifier
+from scratchformer.pretrained.tasks import Classification
+from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.disk import DiskFullError
 from scratchformer.training.outputs import write_outputs
+
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -68,3 +76,33 @@ def test_a_row_of_the_curves_that_is_cut_off_is_written_again(training, tmp_path
     training(max_steps=12).run()
     for name in ("train", "valid"):
         assert made.history.path(name).read_bytes() == whole.history.path(name).read_bytes()
+
+
+@pytest.fixture
+def no_space(monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9 - 999, 999))
+
+
+def test_train_scratch_asks_for_room_before_its_gates_and_first_update(training, no_space):
+    begun = []
+    made = training({"before_first": lambda: begun.append("gates")}, folder="room")
+    weights = sum(4 * p.numel() for p in made.parameters.values())
+    with pytest.raises(DiskFullError) as caught:
+        made.run()
+    # Two checkpoints and one on its way; each of weights, the best of them, and two moments.
+    assert f"room: checkpoints need {3 * 4 * weights:,} bytes, 999 are free" in str(caught.value)
+    assert begun == [] and made.state.step == 0
+    assert not list(made.checkpoints.folder.iterdir())
+
+
+def test_finetune_asks_for_room_before_its_first_update(tmp_path, tiny_bert, rows, no_space):
+    labels = ["first", "second", "third"]
+    model = load_classifier(Pretrained(kind="folder", name=str(tiny_bert)), labels, 1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    task = Classification(model, rows.slice(0, 32), rows.slice(150))
+    settings = load_params(ROOT / "params.yaml").finetune
+    with pytest.raises(DiskFullError, match=r"room: checkpoints need [\d,]+ bytes, 999 "):
+        finetune(task, settings, 1, Checkpoints(tmp_path / "room"))
+    assert not list((tmp_path / "room").iterdir())
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())

@@ -1,8 +1,10 @@
 """The gates: each bug turns its own red and no other, and the training does not notice them."""
 
 import json
+import re
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +19,7 @@ from scratchformer.errors import GateError, ParamsError
 from scratchformer.params import GateName, load_params
 from scratchformer.training.build import build_objective
 from scratchformer.training.gates import GATES, pass_gates, run_gates
-from scratchformer.training.gates.rate import FAR
+from scratchformer.training.gates.rate import FAR, HIGHEST, LOWEST
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -124,6 +126,42 @@ def test_a_learning_rate_far_outside_is_a_warning(training, capsys):
         one = training(learning_rate=float(rate), skip_gates=skipped)
         pass_gates(one.objective, one.batches, one.settings, 1)
         assert (f"learning_rate is {rate:g}, but" in capsys.readouterr().err) == warned
+
+
+def test_a_bracket_of_learning_rates_is_suggested(training, capsys):
+    """The printed line names two rates; the loss falls faster between them than far below."""
+    one = training(skip_gates=[name for name in NAMES if name != "learning_rate"])
+    pass_gates(one.objective, one.batches, one.settings, 1)
+    told = re.search(r"rate works: (\S+) to (\S+) look good", capsys.readouterr().out)
+    assert told is not None
+    low, high = map(float, told.groups())
+    assert LOWEST < low < high < HIGHEST
+    losses = {}
+    for rate in (low / 100, low, high):
+        made = training(folder=str(rate), learning_rate=rate, warmup_steps=2, max_steps=40,
+                        validate_every=40, schedule="constant")  # fmt: skip
+        made.run()
+        losses[rate] = made.state.best_values["loss"]
+    assert max(losses[low], losses[high]) < losses[low / 100] - 0.1, losses
+
+
+@pytest.mark.slow
+def test_the_gates_of_the_default_model_take_less_than_half_a_minute():
+    """CPU time, with 2,000 words of 3 to 12 letters; the clock shows less on an idle machine."""
+    params = load_params(ROOT / "params.yaml")
+    random = np.random.default_rng(0)
+    words = [[*random.integers(4, 40, random.integers(3, 12)).tolist(), 2] for _ in range(2000)]
+    column = pa.array(words, pa.list_(pa.int32()))
+    table = pa.table({"row": pa.array(range(2000), pa.int32()), "source": column, "target": column})
+    batches = TokenBatches(table, params.train_scratch.batch_tokens, 0)
+    info = {
+        "task": "seq2seq", "source_vocab_size": 40, "target_vocab_size": 40,
+        "max_source_length": 16, "max_target_length": 16,
+    }  # fmt: skip
+    objective = build_objective(params.train_scratch, info, batches, 0)
+    start = time.process_time()
+    pass_gates(objective, batches, params.train_scratch, 0)
+    assert time.process_time() - start < 30
 
 
 def classifier(settings, labels_are_known: bool):

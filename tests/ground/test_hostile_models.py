@@ -64,7 +64,7 @@ CONFIG: dict[str, Any] = {
     "d_model": [float("nan"), "16", 0, -16, 2**40, 1.5, None, True, [16]],
     "num_heads": [0, -1, 3],
     "num_encoder_layers": [10**12, -1],
-    "d_ff": [2**40, float("inf")],
+    "d_ff": [2**23, 2**40, float("inf")],  # the first would take half a gigabyte
     "source_vocab_size": [0, 2**50],
     "max_length": [0, 10**9],
     "dropout": [float("nan"), -1, 2, "0.1"],

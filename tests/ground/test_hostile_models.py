@@ -141,6 +141,7 @@ FINETUNED: dict[str, Break] = {
     "remote code": lambda folder: change(folder, auto_map={"AutoModel": "evil.Model"}),
     "labels with a hole": lambda folder: change(folder, id2label={"0": "a", "7": "b", "2": "c"}),
     "width is NaN": lambda folder: change(folder, hidden_size=float("nan")),
+    "a layer of half a gigabyte": lambda folder: change(folder, intermediate_size=2**23),
     "no heads": lambda folder: change(folder, num_attention_heads=0),
     "architectures is a number": lambda folder: change(folder, architectures=7),
     "weights are a pickle": lambda folder: (folder / "model.safetensors").write_bytes(
@@ -154,9 +155,12 @@ def change(folder: Path, **values: Any) -> None:
     (folder / "config.json").write_text(json.dumps({**config, **values}))
 
 
+@pytest.mark.parametrize("reader", ["ours", "transformers"])
 @pytest.mark.parametrize("kind", FINETUNED)
-def test_a_fine_tuned_folder(kind: str, finetuned: Path, tmp_path: Path) -> None:
+def test_a_fine_tuned_folder(kind: str, reader: str, finetuned: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finetuned, tmp_path / "model"))
+    if reader == "transformers":
+        (folder / "training.json").unlink()  # then it is not known to be written by the project
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
     FINETUNED[kind](folder)
     refused(folder)

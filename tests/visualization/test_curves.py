@@ -78,6 +78,7 @@ def test_layers_by_steps() -> None:
         table[f"{layer}.gradient_norm"] = norm
         table[f"{layer}.update_ratio"] = -3.0
     table["noise"] = 1.0
+    table.loc[table.index[-1], "output.update_ratio"] = -11.0  # no column may pale all others
     figure = layer_map(table, "Layers")
     norms, ratios = figure.axes[0], figure.axes[2]  # each is followed by its colour bar
     assert [label.get_text() for label in norms.get_yticklabels()] == [
@@ -85,4 +86,5 @@ def test_layers_by_steps() -> None:
     ]  # fmt: skip
     assert norms.images[0].get_array()[:, 0].tolist() == [-1.0, 0.0, -12.0]
     assert ratios.images[0].get_array().shape == (3, 3)
+    assert ratios.images[0].get_clim() == (-6.0, -3.0)
     assert [label.get_text() for label in norms.get_xticklabels()] == ["100", "200", "300"]

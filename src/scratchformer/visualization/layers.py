@@ -14,6 +14,7 @@ PANELS = (
     ("update_ratio", "update / weight, log10"),
 )
 LEAST = 1e-12
+DECADES = 3  # below the median; the last update of a schedule that ends at 0 lies far lower
 
 
 @styled
@@ -32,8 +33,12 @@ def layer_map(diagnostics: pd.DataFrame, title: str) -> Figure:
             values = np.log10(np.maximum(values, LEAST))
         axes = figure.add_subplot(1, 2, place, xlabel="updates")
         axes.grid(visible=False)
-        image = axes.imshow(values, aspect="auto", cmap=ORDERED, interpolation="nearest")
+        floor = max(values.min(), np.median(values) - DECADES)
+        image = axes.imshow(
+            values, aspect="auto", cmap=ORDERED, interpolation="nearest", vmin=floor
+        )
         axes.set_xticks(shown, [f"{steps.iloc[index]:,}" for index in shown])
         axes.set_yticks(range(len(layers)), layers if place == 1 else [])
-        figure.colorbar(image, ax=axes, label=label)
+        beyond = "min" if values.min() < floor else "neither"
+        figure.colorbar(image, ax=axes, label=label, extend=beyond)
     return figure

@@ -1,8 +1,7 @@
-"""Draw the figures of the documentation: `python docs/figures/make.py [NN … results]`, all without.
+"""Draw the figures of the chapters: `python docs/figures/make.py [NN …]`, all without numbers.
 
-A figure is docs/figures/NN_name.py (of a chapter) or results.py (of README) with a function
-`draw() -> matplotlib.figure.Figure`; it becomes the picture of the same name in docs/images.
-Equal code gives equal bytes.
+A figure is docs/figures/NN_name.py with a function `draw() -> matplotlib.figure.Figure`; it
+becomes docs/images/NN_name.png. Equal code gives equal bytes.
 """
 
 import io
@@ -38,9 +37,9 @@ def png(script: Path) -> bytes:
     return small.getvalue()
 
 
-def main(wanted: list[str]) -> None:
-    for script in [*sorted(FIGURES.glob("[0-9][0-9]_*.py")), FIGURES / "results.py"]:
-        if not wanted or script.stem.partition("_")[0] in wanted:
+def main(numbers: list[str]) -> None:
+    for script in sorted(FIGURES.glob("[0-9][0-9]_*.py")):
+        if not numbers or script.name[:2] in numbers:
             with write_whole(IMAGES / f"{script.stem}.png") as temporary:
                 temporary.write_bytes(png(script))
             print(f"docs/images/{script.stem}.png")

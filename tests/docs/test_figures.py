@@ -12,18 +12,17 @@ LARGEST = 60_000  # bytes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*(chapter.name for chapter in CHAPTERS), "results"])
-def test_a_picture_is_what_its_script_draws(name: str) -> None:
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
+def test_a_picture_is_what_its_script_draws(chapter) -> None:
     """Fonts and sums differ a little between machines; the picture may, too."""
     import runpy
 
     from PIL import Image
 
-    picture = DOCS / "images" / f"{name}.png"
     png = runpy.run_path(str(DOCS / "figures" / "make.py"))["png"]
-    assert picture.stat().st_size < LARGEST
-    drawn = Image.open(io.BytesIO(png(DOCS / "figures" / f"{name}.py"))).convert("L")
-    kept = Image.open(picture).convert("L")
+    assert chapter.image.stat().st_size < LARGEST
+    drawn = Image.open(io.BytesIO(png(chapter.figure))).convert("L")
+    kept = Image.open(chapter.image).convert("L")
     assert np.allclose(drawn.size, kept.size, atol=6), (drawn.size, kept.size)
     difference = np.asarray(drawn.resize(kept.size), float) - np.asarray(kept, float)
     assert np.abs(difference).mean() < 6, f"run python {DOCS.name}/figures/make.py"

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,12 @@ def test_pictures_among_the_plots_are_kept_in_git() -> None:
     assert pictures == ["reports/plots"] and not outs_of(PIPELINE["visualize"])[pictures[0]]
     ignored = subprocess.run(["git", "check-ignore", "-q", *pictures], cwd=ROOT, check=False)
     assert ignored.returncode == 1
+
+
+def test_compiled_code_is_no_dependency() -> None:
+    """Python compiles the code of a stage beside it, with the time of the source inside. Counted
+    as a dependency, it would make every clone train again."""
+    compiled = "src/scratchformer/training/__pycache__/loop.cpython-311.pyc"
+    command = [sys.executable, "-m", "dvc", "check-ignore", compiled]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (asked.returncode, asked.stdout.strip()) == (0, compiled)

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from scratchformer.data.contract import PAIR_MARK
 from scratchformer.errors import DataError, ParamsError
 from scratchformer.files import write_whole
 from scratchformer.prediction.models import Answer, load_predictor
@@ -54,7 +55,7 @@ def predict_file(
         rows, columns = _rows(texts, source, wanted, stack)
         write = _writer(target, stack)
         while batch := list(islice(rows, batch_size)):
-            asked = ["\t".join(str(row[each]) for each in columns) for row in batch]
+            asked = [PAIR_MARK.join(str(row[each]) for each in columns) for row in batch]
             answered = predictor(asked, top_k, beam)
             for row, text, answers in zip(batch, asked, answered, strict=True):
                 write(row, text, answers)

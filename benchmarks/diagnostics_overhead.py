@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from scratchformer.data.batches import TokenBatches
+from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import load_params
 from scratchformer.training.build import build_objective
-from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.loop import Training
 
 IDS = 40

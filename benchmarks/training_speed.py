@@ -22,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scratchformer.data.batches import Batch, TokenBatches
+from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.params import TrainScratch, load_params
 from scratchformer.training.build import build_objective
-from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.loop import Training
 
 UPDATES_IN_TURN = 6

@@ -5,7 +5,7 @@ import torch
 from matplotlib.figure import Figure
 
 from scratchformer.transformer.attention import attention_weights
-from scratchformer.visualization.style import BLUE, ORDERED, VERMILLION
+from scratchformer.visualization.plots.style import BLUE, ORDERED, VERMILLION
 
 KEYS, WIDTHS = 12, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
 

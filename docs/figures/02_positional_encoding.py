@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from scratchformer.transformer import TransformerConfig
 from scratchformer.transformer.positions import RotaryPositions, SinusoidalPositions
-from scratchformer.visualization.style import BLUE, GREEN, VERMILLION
+from scratchformer.visualization.plots.style import BLUE, GREEN, VERMILLION
 
 WIDTH, LENGTH = 32, 40
 

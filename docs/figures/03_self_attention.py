@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from scratchformer.transformer import TransformerConfig
 from scratchformer.transformer.attention import SelfAttention
 from scratchformer.transformer.masks import as_bias, causal_mask, padding_mask
-from scratchformer.visualization.style import ORDERED
+from scratchformer.visualization.plots.style import ORDERED
 
 TOKENS = ["t", "h", "e", "b", "o", "o", "k", "pad", "pad"]
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from reverser import spell, trained
 
 from scratchformer.transformer import collect_attention
-from scratchformer.visualization.style import ORDERED
+from scratchformer.visualization.plots.style import ORDERED
 
 WORD = "decoder"
 

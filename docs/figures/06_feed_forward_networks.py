@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from scratchformer.transformer import TransformerConfig
 from scratchformer.transformer.feed_forward import FeedForward
 from scratchformer.transformer.initialization import initialize
-from scratchformer.visualization.style import BLUE, GREEN, ORANGE, VERMILLION
+from scratchformer.visualization.plots.style import BLUE, GREEN, ORANGE, VERMILLION
 
 STYLES = {"relu": (BLUE, "-"), "gelu": (VERMILLION, "--"), "swiglu": (GREEN, ":")}
 

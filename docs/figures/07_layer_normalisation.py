@@ -4,7 +4,7 @@ import torch
 from matplotlib.figure import Figure
 
 from scratchformer.transformer.normalization import LayerNorm, RMSNorm
-from scratchformer.visualization.style import BLUE
+from scratchformer.visualization.plots.style import BLUE
 
 POSITIONS, WIDTH = 8, 256
 

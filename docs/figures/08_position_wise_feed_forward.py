@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from scratchformer.transformer import TransformerConfig
 from scratchformer.transformer.encoder import EncoderLayer
 from scratchformer.transformer.initialization import initialize
-from scratchformer.visualization.style import ORDERED
+from scratchformer.visualization.plots.style import ORDERED
 
 LENGTH, WIDTH, CHANGED = 12, 32, 4
 

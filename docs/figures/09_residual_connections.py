@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer.residual import Residual
-from scratchformer.visualization.style import BLUE, ORANGE, VERMILLION
+from scratchformer.visualization.plots.style import BLUE, ORANGE, VERMILLION
 
 LAYERS, WIDTH, VOCAB, SEEDS = 12, 64, 50, 3
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from scratchformer.transformer import TransformerConfig
 from scratchformer.transformer.encoder import Encoder
 from scratchformer.transformer.initialization import initialize
-from scratchformer.visualization.style import BLUE, GREEN, ORANGE, VERMILLION
+from scratchformer.visualization.plots.style import BLUE, GREEN, ORANGE, VERMILLION
 
 LAYERS, WIDTH = 24, 64
 

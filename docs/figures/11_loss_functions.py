@@ -3,8 +3,8 @@
 import torch
 from matplotlib.figure import Figure
 
-from scratchformer.training.loss import smoothed_cross_entropy
-from scratchformer.visualization.style import BLUE, ORANGE, VERMILLION
+from scratchformer.training.objectives.loss import smoothed_cross_entropy
+from scratchformer.visualization.plots.style import BLUE, ORANGE, VERMILLION
 
 VOCABULARY, TARGET = 43, 3  # as many as the dictionary's phonemes and special tokens
 KINDS = ((0.0, BLUE, "-"), (0.1, ORANGE, "--"), (0.3, VERMILLION, ":"))

@@ -4,9 +4,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from scratchformer.training.optimizer import make_optimizer
+from scratchformer.training.optimizers.optimizer import make_optimizer
 from scratchformer.training.schedule import learning_rate
-from scratchformer.visualization.style import BLUE, GREEN, ORANGE, VERMILLION
+from scratchformer.visualization.plots.style import BLUE, GREEN, ORANGE, VERMILLION
 
 SCHEDULES = (
     ("inverse_sqrt", ORANGE, "--"), ("cosine", BLUE, "-"),

@@ -9,10 +9,10 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from scratchformer import params
-from scratchformer.data.batches import Batch, TokenBatches
 from scratchformer.data.sources.cmudict import open_cmudict
-from scratchformer.tokenization import PAD_ID, train_tokenizer
-from scratchformer.visualization.style import BLUE, ORANGE
+from scratchformer.data.tokenized.batches import Batch, TokenBatches
+from scratchformer.text.tokenizers import PAD_ID, train_tokenizer
+from scratchformer.visualization.plots.style import BLUE, ORANGE
 
 ROWS, EVERY = 12_000, 11  # every eleventh entry, so that all letters of the alphabet are there
 NARROW = 256  # the budget of the two batches shown

@@ -4,9 +4,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from scratchformer.training.loss import smoothed_cross_entropy, without_padding
+from scratchformer.training.objectives.loss import smoothed_cross_entropy, without_padding
 from scratchformer.transformer import Transformer, TransformerConfig
-from scratchformer.visualization.style import BLUE, ORANGE, VERMILLION
+from scratchformer.visualization.plots.style import BLUE, ORANGE, VERMILLION
 
 DEPTHS, WIDTH, VOCAB, SEEDS = (6, 12, 24), 64, 50, 3
 ROWS, SHORT, RATIOS = 8, 3, [1, 2, 4, 8, 16]

@@ -8,15 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from scratchformer.data.batches import TokenBatches
+from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.data.sources.cmudict import open_cmudict
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import Tokenizer, parse_params, read_yaml
-from scratchformer.presets import merge
-from scratchformer.tokenization import train_tokenizer
+from scratchformer.params.presets import merge
+from scratchformer.text.tokenizers import train_tokenizer
 from scratchformer.training.build import build_objective
-from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.loop import Training
-from scratchformer.visualization.style import BLUE, ORANGE
+from scratchformer.visualization.plots.style import BLUE, ORANGE
 
 WORDS, EVERY, LONGEST = 1000, 97, 40  # half of the words to learn, half to validate
 SPLITS = ("train", "valid")

@@ -3,14 +3,14 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from scratchformer.evaluation.significance import (
+from scratchformer.evaluation.significance.bootstrap import (
     Floats,
     Resampling,
     Sums,
     bootstrap,
     bootstrap_difference,
 )
-from scratchformer.visualization.style import BLUE, GREY, ORANGE
+from scratchformer.visualization.plots.style import BLUE, GREY, ORANGE
 
 ROWS, TRIALS = 480, 200
 TRUTH = 0.7

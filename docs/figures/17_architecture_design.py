@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer.encoder import EncoderLayer
-from scratchformer.visualization.style import BLUE, GREEN, GREY, ORANGE, VERMILLION
+from scratchformer.visualization.plots.style import BLUE, GREEN, GREY, ORANGE, VERMILLION
 
 MODELS = {
     "the lesson\n2 + 2, d 64": TransformerConfig(33, 43, 64, 4, 128, 2, 2, norm_position="pre",

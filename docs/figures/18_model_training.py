@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from trainer import curve, make_training, run_quietly
 
 from scratchformer.training import loop
-from scratchformer.visualization.style import BLACK, BLUE, ORANGE, SKY, VERMILLION
+from scratchformer.visualization.plots.style import BLACK, BLUE, ORANGE, SKY, VERMILLION
 
 STEPS, EVERY, DEATH, ROW = 180, 40, 100, 4
 LAST = DEATH // EVERY * EVERY  # the last checkpoint before it

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from trainer import curve, make_training, run_quietly
 
-from scratchformer.visualization.style import BLUE, GREY, ORANGE, VERMILLION
+from scratchformer.visualization.plots.style import BLUE, GREY, ORANGE, VERMILLION
 
 RATES = [0.001 * 2**power for power in range(7)]
 SEEDS, STEPS = (1, 2, 3), 80

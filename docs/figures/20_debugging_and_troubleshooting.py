@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from reverser import FIRST_LETTER, LETTERS, words
 from torch import Tensor, nn
 
-from scratchformer.training.optimizer import make_optimizer
+from scratchformer.training.optimizers.optimizer import make_optimizer
 from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer import model as book
-from scratchformer.visualization.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
+from scratchformer.visualization.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
 
 VOCABULARIES = [10, 30, 100, 300, 1000, 3000, 10_000]
 ROWS, UPDATES = 16, 100

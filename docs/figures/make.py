@@ -9,8 +9,8 @@ import runpy
 import sys
 from pathlib import Path
 
-from scratchformer.files import write_whole
-from scratchformer.visualization.style import styled
+from scratchformer.base.files import write_whole
+from scratchformer.visualization.plots.style import styled
 
 FIGURES = Path(__file__).resolve().parent
 IMAGES = FIGURES.parent / "images"

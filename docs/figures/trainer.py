@@ -11,10 +11,10 @@ import pyarrow as pa
 import torch
 from reverser import FIRST_LETTER, LETTERS, LONGEST, words
 
-from scratchformer.data.batches import TokenBatches
+from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import TrainScratch, load_params
 from scratchformer.training.build import build_objective
-from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.loop import Training
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

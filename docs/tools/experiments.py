@@ -24,8 +24,8 @@ from typing import Any
 import yaml
 from chapters import DOCS, ROOT, chapters
 
-from scratchformer.files import read_json, write_whole
-from scratchformer.presets import apply_preset
+from scratchformer.base.files import read_json, write_whole
+from scratchformer.params.presets import apply_preset
 
 RESULTS = DOCS / "experiments" / "results.csv"
 MEASURES = {
@@ -44,7 +44,7 @@ COLUMNS = (*KEYS, "commit", *MEASURES)
 # What decides the outcome of a run besides its settings: the dependencies of the stage in dvc.yaml.
 CODE = (
     "params.yaml",
-    "src/scratchformer/data/batches.py",
+    "src/scratchformer/data/tokenized/batches.py",
     "src/scratchformer/stages/train_scratch.py",
     "src/scratchformer/training",
     "src/scratchformer/transformer",

@@ -13,18 +13,18 @@ from pathlib import Path
 
 from chapters import DOCS, ROOT, fill
 
-from scratchformer.files import write_whole
+from scratchformer.base.files import write_whole
 
 PAGE = DOCS / "proofs.md"
 FOLDER = ROOT / "src" / "scratchformer" / "transformer"
-BUGS = ROOT / "tests" / "book" / "bugs.toml"
+BUGS = ROOT / "tests" / "transformer" / "book" / "bugs.toml"
 PASSED = re.compile(r"^(tests/[\w/]+\.py)::.* PASSED", re.M)
 DIFFERENCE = re.compile(r"^(?P<kind>\w.*?) +(?P<n>\d+) +(?P<largest>\S+) ≤ (?P<bound>\S+)$", re.M)
 
 
 def run_tests() -> str:
     """What pytest prints of the three rooms, one line a test. Raises CalledProcessError if red."""
-    rooms = ["tests/equivalence", "tests/properties", "tests/book"]
+    rooms = [f"tests/transformer/{kind}" for kind in ("equivalence", "properties", "book")]
     options = ["-vv", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib"]
     command = [sys.executable, "-m", "pytest", *options, *rooms]
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 from chapters import DOCS, TOPICS, Chapter, chapters, fill
 from experiments import complete_code, load_experiment, load_results, table
 
-from scratchformer.files import write_whole
+from scratchformer.base.files import write_whole
 
 INDEX = DOCS / "index.md"
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scratchformer.errors import DataError, ScratchformerError
+from scratchformer.base.errors import DataError, ScratchformerError
 
 
 class Layout(StrEnum):
@@ -69,7 +69,7 @@ def preset(
     name: Annotated[str | None, typer.Argument(help="Nothing lists them all.")] = None,
 ) -> None:
     """Merge presets/NAME.yaml into params.yaml."""
-    from scratchformer.presets import apply_preset, list_presets
+    from scratchformer.params.presets import apply_preset, list_presets
 
     if name is None:
         presets = list_presets()
@@ -89,9 +89,9 @@ def ui(
     sync: Annotated[bool, typer.Option(help="Add what DVC restored first.")] = True,
 ) -> None:
     """Browse the runs in MLflow."""
+    from scratchformer.base.workspace import workspace_root
     from scratchformer.params import load_params
     from scratchformer.tracking.server import serve
-    from scratchformer.workspace import workspace_root
 
     if sync:
         _sync()
@@ -106,9 +106,9 @@ def sync() -> None:
 
 
 def _sync() -> tuple[int, int, int]:
+    from scratchformer.base.workspace import workspace_root
     from scratchformer.params import load_params
-    from scratchformer.tracking.sync import sync_store
-    from scratchformer.workspace import workspace_root
+    from scratchformer.tracking.mirror.sync import sync_store
 
     return sync_store(workspace_root(), load_params().tracking.experiment)
 
@@ -116,7 +116,7 @@ def _sync() -> tuple[int, int, int]:
 @app.command()
 def verify() -> None:
     """Hash everything that dvc.lock names again, in the workspace and in DVC's cache."""
-    from scratchformer.integrity import verify_record
+    from scratchformer.record.integrity import verify_record
 
     report = verify_record()
     for line in report.edited:
@@ -131,9 +131,9 @@ def readme(
     check: Annotated[bool, typer.Option(help="Only say whether it is up to date.")] = False,
 ) -> None:
     """Write the table of results into README.md."""
-    from scratchformer.evaluation.results_table import replace_block
-    from scratchformer.files import read_json, write_whole
-    from scratchformer.layout import METRICS
+    from scratchformer.base.files import read_json, write_whole
+    from scratchformer.base.layout import METRICS
+    from scratchformer.evaluation.tables.results_table import replace_block
 
     path = Path("README.md")
     if not (path.is_file() and METRICS.is_file()):
@@ -153,7 +153,7 @@ def readme(
 @app.command()
 def seeds(numbers: Annotated[list[int], typer.Argument(min=0, help="Two or more.")]) -> None:
     """Run the pipeline once per seed, as DVC experiments; print mean and spread."""
-    from scratchformer.seeds import run_seeds, summarise
+    from scratchformer.record.seeds import run_seeds, summarise
 
     records = summarise(run_seeds(numbers))
     width = max((len(record["measure"]) for record in records), default=0)
@@ -168,7 +168,7 @@ def seeds(numbers: Annotated[list[int], typer.Argument(min=0, help="Two or more.
 @app.command()
 def card() -> None:
     """Print the model card of models/finetuned, with its scores on the test split."""
-    from scratchformer.evaluation.results_table import card_with_results
+    from scratchformer.evaluation.tables.results_table import card_with_results
 
     print(card_with_results(), end="")
 
@@ -186,15 +186,15 @@ def export(
 ) -> None:
     """Write a model for MLflow (no pickles), or one from scratch for transformers."""
     if layout is Layout.transformers:
-        from scratchformer.pretrained.exporting import export_transformers
+        from scratchformer.pretrained.conversion.export import export_transformers
 
         export_transformers(model, folder)
         print(f"{folder}: written; pretrained: {{kind: folder, name: {folder}}} fine-tunes it")
         return
-    from scratchformer.evaluation.results_table import card_with_results
-    from scratchformer.layout import FINETUNED_MODEL
+    from scratchformer.base.layout import FINETUNED_MODEL
+    from scratchformer.evaluation.tables.results_table import card_with_results
     from scratchformer.prediction.served import export_pyfunc
-    from scratchformer.tracking.store import quiet_environment
+    from scratchformer.tracking.mirror.store import quiet_environment
 
     os.environ.update(quiet_environment())  # before MLflow is imported
     text = card_with_results() if model == FINETUNED_MODEL else None

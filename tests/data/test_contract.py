@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratchformer.data.contract import MAX_CHARACTERS, BrokenContract, canonical, check
-from scratchformer.data.rows import RawRow
+from scratchformer.data.preparation.contract import MAX_CHARACTERS, BrokenContract, canonical, check
+from scratchformer.data.preparation.rows import RawRow
 from scratchformer.params import Task
 
 

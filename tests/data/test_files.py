@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.data.conftest import Project
 
-from scratchformer.data.rows import BadRow, RawRow
+from scratchformer.data.preparation.rows import BadRow, RawRow
 from scratchformer.data.sources.files import open_files
 from scratchformer.data.sources.text_lines import MAX_LINE_BYTES, read_lines
 from scratchformer.params import FilesSource, Task

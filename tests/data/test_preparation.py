@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 from tests.data.conftest import Project, csv_of
 
-from scratchformer.data import prepared, tokenized
-from scratchformer.errors import DataError
-from scratchformer.tokenization import EOS_ID, UNK_ID, load_tokenizers
+from scratchformer.base.errors import DataError
+from scratchformer.data.preparation.prepare import prepared
+from scratchformer.data.tokenized import read as tokenized
+from scratchformer.text.tokenizers import EOS_ID, UNK_ID, load_tokenizers
 
 WORDS = "".join(f"word{i}\tW {i}\nword{i}\tV {i}\n" for i in range(0, 120, 2)) + "".join(
     f"Word{i} \tX {i}\n" for i in range(0, 120, 3)
@@ -130,7 +131,8 @@ def test_memory_stays_flat_as_data_grow(
     import io
     import tracemalloc
 
-    from scratchformer.data import preparation, statistics
+    from scratchformer.data.preparation import prepare as preparation
+    from scratchformer.data.preparation.prepare import statistics
     from scratchformer.params import load_params
 
     for module in (preparation, statistics):

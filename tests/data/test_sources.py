@@ -15,11 +15,11 @@ import pytest
 from ruamel.yaml import YAML
 from tests.data.conftest import Project
 
-from scratchformer.data.contract import canonical, check
-from scratchformer.data.rows import Corpus, RawRow, Row
+from scratchformer.base.errors import ParamsError
+from scratchformer.data.preparation.contract import canonical, check
+from scratchformer.data.preparation.rows import Corpus, RawRow, Row
 from scratchformer.data.sources.cmudict import open_cmudict
 from scratchformer.data.sources.generated import open_generated, sentences
-from scratchformer.errors import ParamsError
 from scratchformer.params import GeneratedSource
 
 

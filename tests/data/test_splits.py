@@ -8,11 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratchformer.data.digests import normalised
-from scratchformer.data.rows import Row
-from scratchformer.data.splits import DROPPED, TEST, TRAIN, VALID, Ledger, Plan, plan_splits
-from scratchformer.errors import DataError
-from scratchformer.layout import SPLITS, SplitName
+from scratchformer.base.errors import DataError
+from scratchformer.base.layout import SPLITS, SplitName
+from scratchformer.data.preparation.digests import normalised
+from scratchformer.data.preparation.rows import Row
+from scratchformer.data.preparation.splits import (
+    DROPPED,
+    TEST,
+    TRAIN,
+    VALID,
+    Ledger,
+    Plan,
+    plan_splits,
+)
 from scratchformer.params import Split
 
 SHARES = Split(valid=0.2, test=0.3)

@@ -12,7 +12,7 @@ from experiments import load_experiment
 from refresh import refreshed
 
 from scratchformer.params import parse_params, read_yaml
-from scratchformer.presets import merge
+from scratchformer.params.presets import merge
 
 CHAPTERS = chapters()
 PAGES = sorted(DOCS.rglob("*.md"))

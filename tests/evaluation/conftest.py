@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scratchformer.data.prepared import SCHEMAS, Info, Label
+from scratchformer.data.preparation.prepared import SCHEMAS, Info, Label
 from scratchformer.params import Params, load_params
 
 ROOT = Path(__file__).parents[2]
@@ -64,9 +64,9 @@ def make_scratch(kind: str, params: Params) -> None:
     """data/tokenized/scratch and an untrained models/scratch."""
     import torch
 
-    from scratchformer.data.encoding import encode_track, scratch_encoder
+    from scratchformer.data.tokenized.encode import encode_track, scratch_encoder
     from scratchformer.params import Tokenizer
-    from scratchformer.tokenization import train_tokenizer
+    from scratchformer.text.tokenizers import train_tokenizer
     from scratchformer.transformer import (
         EncoderClassifier,
         Transformer,
@@ -119,7 +119,7 @@ def make_finetune(kind: str, params: Params) -> None:
         T5ForConditionalGeneration,
     )
 
-    from scratchformer.data.encoding import encode_track, pretrained_encoder
+    from scratchformer.data.tokenized.encode import encode_track, pretrained_encoder
 
     prepare("finetune", kind)
     special = ["<pad>", "</s>", "<unk>"]

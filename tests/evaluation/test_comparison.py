@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from scratchformer.evaluation import comparison
-from scratchformer.evaluation.calibration import expected_calibration_error, reliability
-from scratchformer.evaluation.classification import (
+from scratchformer.evaluation.measures.calibration import expected_calibration_error, reliability
+from scratchformer.evaluation.reports import comparison
+from scratchformer.evaluation.reports.classification import (
     ClassificationTest,
     classification_difference,
     classification_report,
     prediction_table,
 )
-from scratchformer.evaluation.significance import Resampling, bootstrap
+from scratchformer.evaluation.significance.bootstrap import Resampling, bootstrap
 
 LABELS = ["x", "y", "z"]
 TEST = ClassificationTest(
@@ -140,7 +140,7 @@ def test_the_bootstrap_computes_the_same_f1_as_the_metric() -> None:
     gold, probabilities = random.integers(0, 6, 300), random.random((300, 8)).astype(np.float32)
     rows = [str(i) for i in range(300)]
     test = ClassificationTest(rows, rows, rows, gold, list("abcdefgh"))
-    from scratchformer.evaluation import classification
+    from scratchformer.evaluation.reports import classification
 
     columns = classification._columns(test, probabilities)
     inside = bootstrap(columns, classification._STATISTICS, resampling(rows))

@@ -5,15 +5,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from scratchformer.evaluation.alignment import align
-from scratchformer.evaluation.baselines import (
+from scratchformer.evaluation.controls.alignment import align
+from scratchformer.evaluation.controls.igtree import LetterContext
+from scratchformer.evaluation.controls.linear import (
     label_shares,
     letters_by_context,
     nearest_answers,
     tfidf_regression,
 )
-from scratchformer.evaluation.letter_context import LetterContext
-from scratchformer.evaluation.neighbours import nearest_rows
+from scratchformer.evaluation.reports.neighbours import nearest_rows
 
 # Letters that say themselves, a silent one, one that says two sounds, and one whose sound depends
 # on the next letter: the four things that an alignment has to find.
@@ -111,7 +111,7 @@ def test_the_nearest_row_and_its_answer() -> None:
 def test_nearest_rows_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [" ".join(made_up_words(seed, 4)) for seed in range(60)]
     whole = nearest_rows(texts[:40], texts[40:])
-    monkeypatch.setattr("scratchformer.evaluation.neighbours._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("scratchformer.evaluation.reports.neighbours._ROWS_AT_ONCE", 7)
     parts = nearest_rows(texts[:40], texts[40:])
     assert whole.row.tolist() == parts.row.tolist()
 

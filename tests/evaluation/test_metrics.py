@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from scratchformer.evaluation.edit_distance import nearest_reference, split_units, unit_of
-from scratchformer.evaluation.metrics import (
+from scratchformer.evaluation.measures.edit_distance import nearest_reference, split_units, unit_of
+from scratchformer.evaluation.measures.metrics import (
     Accuracy,
     Bleu,
     ChrF,

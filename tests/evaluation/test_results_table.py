@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from scratchformer.errors import ParamsError
-from scratchformer.evaluation.results_table import (
+from scratchformer.base.errors import ParamsError
+from scratchformer.base.files import read_json
+from scratchformer.evaluation.tables.results_table import (
     BEGIN,
     END,
     render,
     replace_block,
     summary_rows,
 )
-from scratchformer.files import read_json
 
 ROOT = Path(__file__).parents[2]
 

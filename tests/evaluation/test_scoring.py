@@ -5,7 +5,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scratchformer.evaluation.scoring import class_probabilities, token_losses, write_answers
+from scratchformer.evaluation.systems.scoring import (
+    class_probabilities,
+    token_losses,
+    write_answers,
+)
 from scratchformer.transformer import EncoderClassifier, Transformer, TransformerConfig, greedy
 
 EOS = 2
@@ -75,7 +79,7 @@ def test_progress_counts_the_rows(model: Transformer, table: pa.Table) -> None:
 def test_losses_are_those_of_torch_without_smoothing(
     model: Transformer, table: pa.Table, logits_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scratchformer.evaluation.scoring._LOGITS_AT_ONCE", logits_at_once)
+    monkeypatch.setattr("scratchformer.evaluation.systems.scoring._LOGITS_AT_ONCE", logits_at_once)
     losses = token_losses(model, table, 40, batch_size=8)
     nll, tokens, right = np.zeros(40), np.zeros(40), np.zeros(40)
     for record in table.to_pylist():

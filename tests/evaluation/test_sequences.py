@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from scratchformer.evaluation.scoring import TokenLosses
-from scratchformer.evaluation.sequences import (
+from scratchformer.evaluation.reports.sequences import (
     SequenceOutput,
     SequenceTest,
     prediction_table,
@@ -15,7 +14,8 @@ from scratchformer.evaluation.sequences import (
     sequence_report,
     translation_comparison,
 )
-from scratchformer.evaluation.significance import Resampling
+from scratchformer.evaluation.significance.bootstrap import Resampling
+from scratchformer.evaluation.systems.scoring import TokenLosses
 
 
 def words(count: int = 60) -> SequenceTest:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scratchformer.evaluation.significance import (
+from scratchformer.evaluation.significance.bootstrap import (
     Resampling,
     bootstrap,
     bootstrap_difference,
@@ -106,7 +106,7 @@ def test_many_rows_are_drawn_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -
         drawn.append(len(sums["rows"]))
         return share(sums)
 
-    monkeypatch.setattr("scratchformer.evaluation.significance._CELLS_AT_ONCE", 50 * 300)
+    monkeypatch.setattr("scratchformer.evaluation.significance.bootstrap._CELLS_AT_ONCE", 50 * 300)
     bootstrap({"right": right}, {"x": count}, resampling(range(50)))
     assert drawn == [1, 300, 300, 300, 100]
 

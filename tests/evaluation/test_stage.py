@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from scratchformer.errors import DataError
-from scratchformer.evaluation.results_table import render
+from scratchformer.base.errors import DataError
+from scratchformer.evaluation.tables.results_table import render
 from scratchformer.params import Params
 from scratchformer.stages.evaluate import evaluate
 

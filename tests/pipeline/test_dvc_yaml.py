@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from scratchformer.layout import STAGES
+from scratchformer.base.layout import STAGES
 
 ROOT = Path(__file__).parents[2]
 # `tracking` decides what is mirrored to MLflow, never what a stage produces.
@@ -57,8 +57,7 @@ def code_that_runs(stage: str) -> set[str]:
         for path in (source / "scratchformer").rglob("*.py")
     }
     without_effect = (
-        "errors", "files", "layout", "params", "processes", "stages.runner", "terminal", "tracking",
-        "workspace",
+        "base", "params", "stages.runner", "tracking",
     )  # fmt: skip
     seen: set[str] = set()
     waiting = [f"scratchformer.stages.{stage}"]
@@ -146,7 +145,7 @@ def test_a_checkpoint_knows_all_the_code_that_the_stage_depends_on(stage: str) -
 
 
 def test_a_plot_shows_columns_that_the_trainings_write() -> None:
-    from scratchformer.training.throughput import COLUMNS
+    from scratchformer.monitoring.throughput import COLUMNS
 
     drawn = {
         column

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.visualization.test_report import Page
 
-from scratchformer.evaluation.spreadsheet import inert, original
+from scratchformer.evaluation.tables.csv_injection import inert, original
 from scratchformer.stages.evaluate import evaluate
 from scratchformer.stages.finetune import finetune
 from scratchformer.stages.prepare import prepare

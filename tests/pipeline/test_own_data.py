@@ -18,10 +18,10 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from scratchformer.files import read_json
+from scratchformer.base.files import read_json
 from scratchformer.params import Params, load_params
+from scratchformer.params.presets import apply_preset
 from scratchformer.prediction import load_predictor, predict_file
-from scratchformer.presets import apply_preset
 from scratchformer.stages.evaluate import evaluate
 from scratchformer.stages.finetune import finetune
 from scratchformer.stages.prepare import prepare

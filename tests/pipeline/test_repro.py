@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from scratchformer.files import sha256
-from scratchformer.layout import STAGES
+from scratchformer.base.files import sha256
+from scratchformer.base.layout import STAGES
 
 from .conftest import ROOT, Checkout, make_checkout
 

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pytest
 
-from scratchformer.data.prepared import Info, Label
-from scratchformer.files import write_json
+from scratchformer.base.files import write_json
+from scratchformer.data.preparation.prepared import Info, Label
 from scratchformer.params import Params, Pretrained, load_params
 
 ROOT = Path(__file__).parents[2]

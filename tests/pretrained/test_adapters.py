@@ -12,16 +12,20 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scratchformer.errors import Interrupted, ParamsError
-from scratchformer.files import read_json, sha256
+from scratchformer.base.errors import Interrupted, ParamsError
+from scratchformer.base.files import read_json, sha256
+from scratchformer.checkpoints.checkpoint import Checkpoints, read_checkpoint
 from scratchformer.params import Finetune, Pretrained
-from scratchformer.pretrained import finetuning
-from scratchformer.pretrained.adapters import add_adapters, merge_adapters
-from scratchformer.pretrained.finetuning import FinetuneReport, finetune, save_finetuned
+from scratchformer.pretrained.finetuning.finetuning import (
+    FinetuneReport,
+    finetune,
+    finetuning,
+    save_finetuned,
+)
+from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapters
+from scratchformer.pretrained.finetuning.tasks import Classification, Sequences
+from scratchformer.pretrained.hub.loading import load_classifier, load_seq2seq
 from scratchformer.pretrained.inference import classify_probabilities
-from scratchformer.pretrained.loading import load_classifier, load_seq2seq
-from scratchformer.pretrained.tasks import Classification, Sequences
-from scratchformer.training.checkpoint import Checkpoints, read_checkpoint
 
 LABELS = ["first", "second", "third"]
 LORA = Finetune(

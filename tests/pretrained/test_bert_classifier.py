@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scratchformer.errors import DataError, ParamsError
+from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.params import Pretrained
 from scratchformer.prediction import load_predictor
-from scratchformer.pretrained import bert_classifier
-from scratchformer.pretrained.loading import load_classifier, load_finetuned, load_tokenizer
-from scratchformer.pretrained.locating import PACKAGED, locate
+from scratchformer.pretrained.conversion import bert_classifier
+from scratchformer.pretrained.hub.loading import load_classifier, load_finetuned, load_tokenizer
+from scratchformer.pretrained.hub.locating import PACKAGED, locate
 
 LONG = " ".join(["word7"] * 90)
 TEXTS = ["word1 word2", "", "word3", "[PAD] word4 [PAD]", "word5 [SEP] word6", LONG]

@@ -5,12 +5,12 @@ import pytest
 import torch
 from tests.pretrained.test_seq2seq import build
 
+from scratchformer.monitoring.matrix_products import _count
 from scratchformer.params import Pretrained
-from scratchformer.pretrained.costs import products_of, shape_of
-from scratchformer.pretrained.freezing import freeze
-from scratchformer.pretrained.loading import load_classifier
-from scratchformer.pretrained.tasks import Classification, Sequences
-from scratchformer.training.matrix_products import _count
+from scratchformer.pretrained.finetuning.flops import products_of, shape_of
+from scratchformer.pretrained.finetuning.freezing import freeze
+from scratchformer.pretrained.finetuning.tasks import Classification, Sequences
+from scratchformer.pretrained.hub.loading import load_classifier
 
 
 def test_a_frozen_layer_costs_less_and_nothing_is_changed(tiny_bert, rows):

@@ -13,15 +13,19 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scratchformer.errors import GateError, Interrupted, ParamsError
-from scratchformer.files import read_json, sha256
+from scratchformer.base.errors import GateError, Interrupted, ParamsError
+from scratchformer.base.files import read_json, sha256
+from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Finetune, Pretrained
-from scratchformer.pretrained.finetuning import FinetuneReport, finetune, save_finetuned
-from scratchformer.pretrained.freezing import freeze
+from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finetune, save_finetuned
+from scratchformer.pretrained.finetuning.freezing import freeze
+from scratchformer.pretrained.finetuning.tasks import (
+    Classification,
+    class_weights,
+    cross_entropy_loss,
+)
+from scratchformer.pretrained.hub.loading import load_classifier
 from scratchformer.pretrained.inference import classify_probabilities
-from scratchformer.pretrained.loading import load_classifier
-from scratchformer.pretrained.tasks import Classification, class_weights, cross_entropy_loss
-from scratchformer.training.checkpoint import Checkpoints
 
 LABELS = ["first", "second", "third"]
 SETTINGS = Finetune(
@@ -188,10 +192,10 @@ import os, signal, sys
 from pathlib import Path
 import pyarrow as pa, torch
 from scratchformer.params import Finetune, Pretrained
-from scratchformer.pretrained.finetuning import finetune
-from scratchformer.pretrained.loading import load_classifier
-from scratchformer.pretrained.tasks import Classification
-from scratchformer.training.checkpoint import Checkpoints
+from scratchformer.pretrained.finetuning.finetuning import finetune
+from scratchformer.pretrained.hub.loading import load_classifier
+from scratchformer.pretrained.finetuning.tasks import Classification
+from scratchformer.checkpoints.checkpoint import Checkpoints
 
 torch.set_num_threads(1)
 rows = pa.ipc.open_file(sys.argv[2]).read_all()

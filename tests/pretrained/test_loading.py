@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from scratchformer.errors import DataError, ParamsError
-from scratchformer.files import sha256
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.files import sha256
 from scratchformer.params import Pretrained
-from scratchformer.pretrained import loading, locating
+from scratchformer.pretrained.hub import loading, locating
 
 COMMIT = "0123456789" * 4
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from scratchformer.errors import DataError, ParamsError
-from scratchformer.files import read_json
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.files import read_json
 from scratchformer.params import Params, load_params
-from scratchformer.pretrained.exporting import export_transformers
+from scratchformer.pretrained.conversion.export import export_transformers
 from scratchformer.stages.evaluate import evaluate
 from scratchformer.stages.finetune import finetune
 from scratchformer.stages.prepare import prepare
@@ -86,7 +86,7 @@ def test_what_cannot_be_exported_is_told(tmp_path: Path) -> None:
     import torch
 
     from scratchformer.params import Tokenizer
-    from scratchformer.tokenization import train_tokenizer
+    from scratchformer.text.tokenizers import train_tokenizer
     from scratchformer.transformer import EncoderClassifier, Transformer, TransformerConfig
     from scratchformer.transformer import save_model as save
 

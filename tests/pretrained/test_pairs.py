@@ -9,17 +9,17 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scratchformer.data.batches import TokenColumn
-from scratchformer.data.contract import BrokenContract, check
-from scratchformer.data.encoding import pretrained_encoder
-from scratchformer.data.rows import RawRow
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.data.preparation.contract import BrokenContract, check
+from scratchformer.data.preparation.rows import RawRow
 from scratchformer.data.sources.files import wanted_columns
-from scratchformer.errors import DataError, ParamsError
+from scratchformer.data.tokenized.batches import TokenColumn
+from scratchformer.data.tokenized.encode import pretrained_encoder
 from scratchformer.params import FilesSource, Pretrained
 from scratchformer.prediction import load_predictor
+from scratchformer.pretrained.hub.loading import load_classifier, load_tokenizer
+from scratchformer.pretrained.hub.locating import PACKAGED, locate
 from scratchformer.pretrained.inference import padded_inputs
-from scratchformer.pretrained.loading import load_classifier, load_tokenizer
-from scratchformer.pretrained.locating import PACKAGED, locate
 
 PAIRS = [("a dog sleeps", "an animal rests"), ("no", "yes [SEP] or no"), ("one two three", "four")]
 TEXTS = ["\t".join(pair) for pair in PAIRS]

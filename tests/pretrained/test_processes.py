@@ -15,11 +15,11 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 
-from scratchformer.data.prepared import Info, Label
-from scratchformer.files import read_json, write_json
-from scratchformer.pretrained.sharing import collate_share, count_tokens
-from scratchformer.pretrained.tasks import NO_LABEL
-from scratchformer.training.session import training_session
+from scratchformer.base.files import read_json, write_json
+from scratchformer.checkpoints.session import training_session
+from scratchformer.data.preparation.prepared import Info, Label
+from scratchformer.pretrained.finetuning.collation import collate_share, count_tokens
+from scratchformer.pretrained.finetuning.tasks import NO_LABEL
 
 ROOT = Path(__file__).parents[2]
 STAGE = ["-m", "scratchformer.stages.finetune"]

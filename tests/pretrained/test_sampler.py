@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratchformer.pretrained.sampler import LengthGroupedSampler
+from scratchformer.pretrained.finetuning.sampler import LengthGroupedSampler
 
 
 @given(

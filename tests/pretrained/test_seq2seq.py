@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scratchformer.errors import ParamsError
+from scratchformer.base.errors import ParamsError
+from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Finetune, Pretrained
-from scratchformer.pretrained.finetuning import finetune, save_finetuned
-from scratchformer.pretrained.loading import load_finetuned, load_seq2seq
-from scratchformer.pretrained.tasks import Sequences
-from scratchformer.training.checkpoint import Checkpoints
+from scratchformer.pretrained.finetuning.finetuning import finetune, save_finetuned
+from scratchformer.pretrained.finetuning.tasks import Sequences
+from scratchformer.pretrained.hub.loading import load_finetuned, load_seq2seq
 
 SETTINGS = Finetune(
     method="full", lora_rank=4, lora_alpha=8.0, lora_dropout=0.0, schedule="linear",

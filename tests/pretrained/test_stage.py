@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from tests.pretrained.conftest import make_stage_folder
 
-from scratchformer.errors import DataError
-from scratchformer.files import read_json
+from scratchformer.base.errors import DataError
+from scratchformer.base.files import read_json
 from scratchformer.params import Params
-from scratchformer.pretrained.model_card import licence_of
+from scratchformer.pretrained.hub.model_card import licence_of
 from scratchformer.stages.finetune import finetune
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scratchformer.params import Pretrained
-from scratchformer.pretrained.loading import load_encoder, load_tokenizer
+from scratchformer.pretrained.hub.loading import load_encoder, load_tokenizer
 from scratchformer.pretrained.zero_shot import TextEncoder, ZeroShot
 
 EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)

@@ -25,11 +25,11 @@ import pyarrow as pa
 import torch
 import torch._dynamo  # AdamW imports it, in 2 s
 
-from scratchformer.data.batches import TokenBatches
-from scratchformer.files import write_json
+from scratchformer.base.files import write_json
+from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import Finetune, Pretrained, TrainScratch
 from scratchformer.training.build import build_objective
-from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.loop import Training
 from scratchformer.transformer import save_model
 
@@ -107,10 +107,10 @@ def finetune(job: dict[str, Any], run: dict[str, Any], reaper: Reaper) -> None:
     """One fine-tuning of the classifier in `job["model"]`, in `run["folder"]`."""
     from dataclasses import asdict
 
-    from scratchformer.pretrained.finetuning import finetune as fine_tune
-    from scratchformer.pretrained.loading import load_classifier
-    from scratchformer.pretrained.tasks import Classification
-    from scratchformer.pretrained.trainer import ResumableTrainer
+    from scratchformer.pretrained.finetuning.finetuning import finetune as fine_tune
+    from scratchformer.pretrained.finetuning.tasks import Classification
+    from scratchformer.pretrained.finetuning.trainer import ResumableTrainer
+    from scratchformer.pretrained.hub.loading import load_classifier
 
     training_step = ResumableTrainer.training_step
 
@@ -160,8 +160,6 @@ def warm_up(training: str) -> None:
         import sklearn.metrics  # noqa: F401
         import transformers.models.bert.modeling_bert  # noqa: F401
 
-        import scratchformer.pretrained.trainer
-        import scratchformer.pretrained.watching  # noqa: F401
 
 
 def main() -> None:

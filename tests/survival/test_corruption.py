@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from scratchformer.files import read_json
+from scratchformer.base.files import read_json
+from scratchformer.checkpoints.checkpoint import Checkpoints, DamagedError, read_checkpoint
+from scratchformer.monitoring.history import Extent, History
 from scratchformer.params import Pretrained, load_params
-from scratchformer.training.checkpoint import Checkpoints, DamagedError, read_checkpoint
-from scratchformer.training.history import Extent, History
 
 ROOT = Path(__file__).parents[2]
 FLIPS, TRUNCATIONS = 64, 32
@@ -31,9 +31,9 @@ def scratch_checkpoints(training) -> Checkpoints:
 
 @pytest.fixture
 def finetune_checkpoints(tmp_path, tiny_bert, rows) -> Checkpoints:
-    from scratchformer.pretrained.finetuning import finetune
-    from scratchformer.pretrained.loading import load_classifier
-    from scratchformer.pretrained.tasks import Classification
+    from scratchformer.pretrained.finetuning.finetuning import finetune
+    from scratchformer.pretrained.finetuning.tasks import Classification
+    from scratchformer.pretrained.hub.loading import load_classifier
 
     labels = ["first", "second", "third"]
     model = load_classifier(Pretrained(kind="folder", name=str(tiny_bert)), labels, 1)

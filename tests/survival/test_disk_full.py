@@ -1,6 +1,6 @@
 """A disk that fills up while the outputs are written: one line, and what was there stays.
 
-Checkpoints: tests/training/test_checkpoint.py. A limit on the size of files stands for the disk.
+Checkpoints: tests/checkpoints/test_checkpoint.py. A limit on the size of files stands for the disk.
 """
 
 import resource
@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from tests.training.conftest import make_stage_folder
 
+from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.checkpoints.disk import DiskFullError
 from scratchformer.params import Pretrained, load_params
-from scratchformer.pretrained.finetuning import finetune
-from scratchformer.pretrained.loading import load_classifier
-from scratchformer.pretrained.tasks import Classification
-from scratchformer.training.checkpoint import Checkpoints
-from scratchformer.training.disk import DiskFullError
+from scratchformer.pretrained.finetuning.finetuning import finetune
+from scratchformer.pretrained.finetuning.tasks import Classification
+from scratchformer.pretrained.hub.loading import load_classifier
 from scratchformer.training.outputs import write_outputs
 
 ROOT = Path(__file__).parents[2]

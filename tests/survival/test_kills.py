@@ -19,10 +19,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from scratchformer.data.batches import TokenBatches
-from scratchformer.files import sha256
+from scratchformer.base.files import sha256
+from scratchformer.checkpoints.checkpoint import DamagedError, read_checkpoint
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import load_params
-from scratchformer.training.checkpoint import DamagedError, read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TRAINER = Path(__file__).with_name("kill_trainer.py")

@@ -20,7 +20,7 @@ from tests.pretrained.conftest import make_stage_folder as make_finetune_folder
 from tests.tracking.conftest import Runs
 from tests.training.conftest import make_stage_folder
 
-from scratchformer.files import sha256
+from scratchformer.base.files import sha256
 from scratchformer.params import Params
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from scratchformer.params import load_params
-from scratchformer.tracking import writer
-from scratchformer.tracking.execution import Execution, ProcessId, this_process
-from scratchformer.tracking.store import DATABASE, Store
+from scratchformer.tracking.live import writer
+from scratchformer.tracking.live.execution import Execution, ProcessId, this_process
+from scratchformer.tracking.mirror.store import DATABASE, Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,7 +126,7 @@ def start(workspace: Workspace) -> Start:
             "from pathlib import Path\n"
             "from scratchformer.params import load_params\n"
             "from scratchformer.tracking import stage_run\n"
-            "from scratchformer.errors import DataError, Interrupted\n"
+            "from scratchformer.base.errors import DataError, Interrupted\n"
             "with stage_run('train_scratch', load_params()) as run:\n"
             + "".join(f"    {line}\n" for line in body.splitlines())
             + "print('done', flush=True)\n"

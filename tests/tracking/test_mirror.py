@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from scratchformer.dvc_record import dvc_hash
-from scratchformer.errors import ParamsError
-from scratchformer.tracking.execution import ProcessId
-from scratchformer.tracking.parent import stages_before
-from scratchformer.tracking.store import Store, store_uri
+from scratchformer.base.errors import ParamsError
+from scratchformer.record.dvc_record import dvc_hash
+from scratchformer.tracking.live.execution import ProcessId
+from scratchformer.tracking.mirror.parent import stages_before
+from scratchformer.tracking.mirror.store import Store, store_uri
 
 from .conftest import Workspace, points
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from scratchformer.dvc_record import dvc_hash, file_md5, read_stages
-from scratchformer.tracking.store import DATABASE
-from scratchformer.tracking.sync import sync_store
+from scratchformer.record.dvc_record import dvc_hash, file_md5, read_stages
+from scratchformer.tracking.mirror.store import DATABASE
+from scratchformer.tracking.mirror.sync import sync_store
 
 from .conftest import ROOT, Runs
 
@@ -52,7 +52,7 @@ STAGE = """
 import json, sys
 from pathlib import Path
 from scratchformer.stages.runner import run_stage
-from scratchformer.terminal import Summary
+from scratchformer.base.terminal import Summary
 
 def write(name, content):
     path = Path(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scratchformer.tracking.execution import (
+from scratchformer.tracking.live.execution import (
     Execution,
     ProcessId,
     _is_dvc,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scratchformer.errors import ParamsError
+from scratchformer.base.errors import ParamsError
 from scratchformer.tracking.server import serve
 
 from .conftest import Workspace, points

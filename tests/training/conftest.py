@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from scratchformer.data.batches import TokenBatches
-from scratchformer.files import write_json
+from scratchformer.base.files import write_json
+from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import Params, TrainScratch, load_params
-from scratchformer.tokenization import train_tokenizer
+from scratchformer.text.tokenizers import train_tokenizer
 from scratchformer.training.build import build_objective
-from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.loop import Training
 
 ROOT = Path(__file__).parents[2]

@@ -43,7 +43,7 @@ def outcomes_of(package_parent: Path | None) -> dict[str, tuple[str, str]]:
         sys.path.insert(0, str(package_parent))
     tiny = load(HERE / "conftest.py")
     from scratchformer import training
-    from scratchformer.data.batches import TokenBatches
+    from scratchformer.data.tokenized.batches import TokenBatches
     from scratchformer.training.build import build_objective
     from scratchformer.training.gates import run_gates
 
@@ -73,7 +73,7 @@ def in_a_process(package_parent: Path | None) -> Any:
 
 def main(output: Path) -> None:
     os.environ.setdefault("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    seed = load(HERE.parent / "book" / "mutate.py").seed
+    seed = load(HERE.parent / "transformer" / "book" / "mutate.py").seed
     torch.set_num_threads(1)
     results = {"": in_a_process(None)}
     for bug in BUGS:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratchformer.data.batches import TokenBatches
-from scratchformer.errors import DataError, ParamsError
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.data.tokenized.batches import TokenBatches
 
 PAD = 0
 lengths = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=60)

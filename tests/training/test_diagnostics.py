@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from scratchformer.errors import Interrupted
+from scratchformer.base.errors import Interrupted
 from scratchformer.training.diagnostics import layer_of
 
 

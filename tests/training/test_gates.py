@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scratchformer.data.batches import TokenBatches
-from scratchformer.errors import GateError, ParamsError
+from scratchformer.base.errors import GateError, ParamsError
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import GateName, load_params
 from scratchformer.training.build import build_objective
 from scratchformer.training.gates import GATES, pass_gates, run_gates

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scratchformer.data.batches import TokenBatches
-from scratchformer.errors import Interrupted
+from scratchformer.base.errors import Interrupted
+from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.training.build import build_objective
-from scratchformer.training.checkpoint import Checkpoints
 from scratchformer.training.loop import NotFiniteError, Training
-from scratchformer.training.objective import Validation
+from scratchformer.training.objectives.objective import Validation
 
 
 class Fixed:

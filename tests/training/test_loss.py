@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scratchformer.training import loss as loss_module
-from scratchformer.training.loss import (
+from scratchformer.training.objectives import loss as loss_module
+from scratchformer.training.objectives.loss import (
     backward_in_chunks,
     smoothed_cross_entropy,
     without_padding,

@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from scratchformer.errors import Interrupted
+from scratchformer.base.errors import Interrupted
 from scratchformer.training.loop import NotFiniteError
 from scratchformer.training.not_finite import MOST
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tests.training.conftest import WORDS, make_stage_folder
 
-from scratchformer.errors import DataError
-from scratchformer.files import read_json
+from scratchformer.base.errors import DataError
+from scratchformer.base.files import read_json
 from scratchformer.stages.train_scratch import train_scratch
 from scratchformer.transformer import Transformer, load_model
 

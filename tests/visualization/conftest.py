@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from scratchformer.files import write_json
+from scratchformer.base.files import write_json
 from scratchformer.params import Params, Task, load_params
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def write_scratch(task: Task) -> None:
     import torch
 
     from scratchformer.params import Tokenizer
-    from scratchformer.tokenization import train_tokenizer
+    from scratchformer.text.tokenizers import train_tokenizer
     from scratchformer.transformer import (
         EncoderClassifier,
         Transformer,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scratchformer.visualization.attention import attention_grid, attention_map
-from scratchformer.visualization.flow import token_flow
+from scratchformer.visualization.plots.attention import attention_grid, attention_map
+from scratchformer.visualization.plots.token_bars import token_flow
 
 from .conftest import overlapping
 

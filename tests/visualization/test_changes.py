@@ -5,8 +5,12 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from scratchformer.visualization.changes import change_arrows, most_changed, sequence_changes
-from scratchformer.visualization.mistakes import (
+from scratchformer.visualization.plots.prediction_flips import (
+    change_arrows,
+    most_changed,
+    sequence_changes,
+)
+from scratchformer.visualization.plots.sequence_errors import (
     NOTHING,
     common_edits,
     edits,

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from scratchformer.evaluation.calibration import ReliabilityBin
-from scratchformer.visualization.calibration import reliability_diagram
-from scratchformer.visualization.comparison import Score, score_bars
-from scratchformer.visualization.confusion import confusion_matrix
-from scratchformer.visualization.effects import effect_lines
+from scratchformer.evaluation.measures.calibration import ReliabilityBin
+from scratchformer.visualization.plots.calibration import reliability_diagram
+from scratchformer.visualization.plots.confusion import confusion_matrix
+from scratchformer.visualization.plots.scores import Score, score_bars
+from scratchformer.visualization.plots.subgroup_deltas import effect_lines
 
 from .conftest import effect_table, overlapping, texts_of
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from scratchformer.visualization.curves import (
+from scratchformer.visualization.plots.curves import (
     gradient_norm_curve,
     learning_rate_curve,
     loss_curve,
     score_curves,
 )
-from scratchformer.visualization.layers import layer_map
+from scratchformer.visualization.plots.layers import layer_map
 
 from .conftest import histories
 

@@ -9,12 +9,10 @@ import pytest
 import torch
 
 from scratchformer.params import Params, Task
-from scratchformer.pretrained.loading import load_encoder, load_finetuned, load_tokenizer_folder
-from scratchformer.tokenization import BOS_ID, load_tokenizers
+from scratchformer.pretrained.hub.loading import load_encoder, load_finetuned, load_tokenizer_folder
+from scratchformer.text.tokenizers import BOS_ID, load_tokenizers
 from scratchformer.transformer import Transformer, collect_attention, load_model
-from scratchformer.visualization.attribution import integrated_gradients
-from scratchformer.visualization.inputs import UnavailableError
-from scratchformer.visualization.inspection import (
+from scratchformer.visualization.analysis.attention import (
     MAX_TOKENS,
     attention_rollout,
     choose_examples,
@@ -23,6 +21,8 @@ from scratchformer.visualization.inspection import (
     sharpest_layer,
     token_embeddings,
 )
+from scratchformer.visualization.analysis.attribution import integrated_gradients
+from scratchformer.visualization.analysis.predictions import UnavailableError
 
 Make = Callable[[Task], Params]
 

@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from scratchformer.visualization.embeddings import MAX_TOKEN_LABELS, sentence_map, token_map
-from scratchformer.visualization.projection import (
+from scratchformer.visualization.analysis.projection import (
     neighbour_agreement,
     neighbourhoods,
     principal_components,
 )
-from scratchformer.visualization.tokens import token_kinds
+from scratchformer.visualization.analysis.tokens import token_kinds
+from scratchformer.visualization.plots.embeddings import MAX_TOKEN_LABELS, sentence_map, token_map
 
 from .conftest import texts_of
 

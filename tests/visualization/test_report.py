@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from scratchformer.visualization.inputs import UnavailableError
-from scratchformer.visualization.report import (
+from scratchformer.visualization.analysis.predictions import UnavailableError
+from scratchformer.visualization.report.page import (
     Chapter,
     Contents,
     Item,

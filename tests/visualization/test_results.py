@@ -1,8 +1,8 @@
 """metrics.json is read as it is, whatever systems and metrics it holds."""
 
-from scratchformer.visualization.chapter_results import results_chapter
-from scratchformer.visualization.report import Missing, Picture, Table
-from scratchformer.visualization.results import difference_rows, method, scores_of_track
+from scratchformer.visualization.analysis.results import difference_rows, method, scores_of_track
+from scratchformer.visualization.report.page import Missing, Picture, Table
+from scratchformer.visualization.report.section_results import results_chapter
 
 from .conftest import metrics_of
 

@@ -9,9 +9,9 @@ import pytest
 from scratchformer.params import Params, Task
 from scratchformer.stages.visualize import visualize
 from scratchformer.tracking import StageRun
-from scratchformer.visualization.chapters import chapters
-from scratchformer.visualization.inputs import load_metrics
-from scratchformer.visualization.report import Missing, Picture
+from scratchformer.visualization.analysis.predictions import load_metrics
+from scratchformer.visualization.report.page import Missing, Picture
+from scratchformer.visualization.report.sections import chapters
 
 from .conftest import MARKUP, class_predictions, histories, write_predictions
 

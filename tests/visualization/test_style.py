@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from scratchformer.visualization.style import CYCLE, MARKERS, class_style, save, styled
+from scratchformer.visualization.plots.style import CYCLE, MARKERS, class_style, save, styled
 
 
 @styled

@@ -1,6 +1,6 @@
 """Labels can be drawn, are short enough, and say what they stand for."""
 
-from scratchformer.visualization.text import (
+from scratchformer.visualization.analysis.text import (
     every,
     line_pitch,
     numbered,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scratchformer.errors import ParamsError
+from scratchformer.base.errors import ParamsError
 from scratchformer.params.schema import Params
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scratchformer.errors import DataError, ParamsError
-from scratchformer.files import read_json
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from scratchformer.tokenization import TokenizerPair
+    from scratchformer.text.tokenizers import TokenizerPair
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def load_predictor(folder: Path) -> Predictor:
         return _ScratchWriter(folder)
     if architecture == "EncoderClassifier":
         return _ScratchClassifier(folder)
-    from scratchformer.pretrained.bert_classifier import is_ours
+    from scratchformer.pretrained.conversion.bert_classifier import is_ours
 
     if is_ours(folder, settings):
         return _BertClassifier(folder, settings)
@@ -108,7 +108,7 @@ class _BertClassifier:
     """A fine-tuned BERT, run by our own encoder."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        from scratchformer.pretrained.bert_classifier import labels_of, load
+        from scratchformer.pretrained.conversion.bert_classifier import labels_of, load
 
         self.model, self.tokenizer = load(folder, settings)
         self.labels = labels_of(folder, settings)
@@ -128,7 +128,7 @@ class _PretrainedClassifier:
     """A fine-tuned classifier of another architecture in the Hugging Face layout."""
 
     def __init__(self, folder: Path) -> None:
-        from scratchformer.pretrained.loading import load_finetuned, load_tokenizer_folder
+        from scratchformer.pretrained.hub.loading import load_finetuned, load_tokenizer_folder
 
         self.model, self.tokenizer = load_finetuned(folder), load_tokenizer_folder(folder)
         names = self.model.config.id2label
@@ -148,7 +148,7 @@ class _PretrainedWriter:
     """A fine-tuned encoder-decoder in the Hugging Face layout."""
 
     def __init__(self, folder: Path) -> None:
-        from scratchformer.pretrained.loading import load_finetuned, load_tokenizer_folder
+        from scratchformer.pretrained.hub.loading import load_finetuned, load_tokenizer_folder
 
         self.model = load_finetuned(folder, task="seq2seq")
         self.tokenizer = load_tokenizer_folder(folder)
@@ -184,9 +184,9 @@ def _tokenized(
     Raises:
         DataError: the model asks of pairs of texts, and a text is not one.
     """
-    from scratchformer.data.contract import PAIR_MARK
-    from scratchformer.data.encoding import input_sides
-    from scratchformer.pretrained.loading import prefix_of
+    from scratchformer.data.preparation.contract import PAIR_MARK
+    from scratchformer.data.tokenized.encode import input_sides
+    from scratchformer.pretrained.hub.loading import prefix_of
 
     pairs = hasattr(model.config, "pair_separator")
     if pairs and not all(PAIR_MARK in text for text in texts):
@@ -199,7 +199,7 @@ def _tokenized(
 
 
 def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair]":
-    from scratchformer.tokenization import load_tokenizers
+    from scratchformer.text.tokenizers import load_tokenizers
     from scratchformer.transformer import Transformer, load_model
 
     try:
@@ -233,7 +233,7 @@ def _padded(tokenizers: "TokenizerPair", texts: Sequence[str], longest: int) -> 
     """Ids of the texts, int64 [text, length]: long ones cut as in training, short ones padded."""
     import torch
 
-    from scratchformer.tokenization import EOS_ID, PAD_ID
+    from scratchformer.text.tokenizers import EOS_ID, PAD_ID
 
     encoded = [each.ids for each in tokenizers.source.encode_batch(list(texts))]
     cut = [ids if len(ids) <= longest else [*ids[: longest - 1], EOS_ID] for ids in encoded]

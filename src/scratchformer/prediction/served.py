@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.errors import DataError
-from scratchformer.files import write_whole_folder
+from scratchformer.base.errors import DataError
+from scratchformer.base.files import write_whole_folder
 from scratchformer.prediction.models import Predictor, load_predictor
 from scratchformer.prediction.tables import answer_columns
 

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from scratchformer.data.contract import PAIR_MARK
-from scratchformer.errors import DataError, ParamsError
-from scratchformer.files import write_whole
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.files import write_whole
+from scratchformer.data.preparation.contract import PAIR_MARK
 from scratchformer.prediction.models import Answer, load_predictor
 
 Row = dict[str, Any]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from scratchformer.data.batches import TokenColumn
-from scratchformer.pretrained.loading import load_finetuned
+from scratchformer.data.tokenized.batches import TokenColumn
+from scratchformer.pretrained.hub.loading import load_finetuned
 
 if TYPE_CHECKING:
     import torch

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from scratchformer.pretrained.hub.loading import prefix_of
 from scratchformer.pretrained.inference import embed
-from scratchformer.pretrained.loading import prefix_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

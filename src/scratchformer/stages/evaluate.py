@@ -5,9 +5,9 @@ The only place where the test split is scored.
 
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.layout import METRICS, PREDICTIONS, TOKENIZED
+from scratchformer.base.layout import METRICS, PREDICTIONS, TOKENIZED
+from scratchformer.base.terminal import Summary
 from scratchformer.params import Params
-from scratchformer.terminal import Summary
 
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
@@ -17,11 +17,11 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
     """Score every system of both tracks on the same rows, with controls and intervals."""
     import torch
 
-    from scratchformer.evaluation.results_table import summary_rows
-    from scratchformer.evaluation.track_finetune import evaluate_finetune
-    from scratchformer.evaluation.track_report import rounded
-    from scratchformer.evaluation.track_scratch import evaluate_scratch
-    from scratchformer.files import write_json
+    from scratchformer.base.files import write_json
+    from scratchformer.evaluation.tables.results_table import summary_rows
+    from scratchformer.evaluation.tracks.finetune import evaluate_finetune
+    from scratchformer.evaluation.tracks.report import rounded
+    from scratchformer.evaluation.tracks.scratch import evaluate_scratch
 
     torch.set_num_threads(params.run.threads)
     for track in ("scratch", "finetune"):
@@ -50,8 +50,8 @@ def _write_predictions(reports: dict[str, Any]) -> None:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    from scratchformer.evaluation.spreadsheet import inert
-    from scratchformer.files import write_whole_folder
+    from scratchformer.base.files import write_whole_folder
+    from scratchformer.evaluation.tables.csv_injection import inert
 
     with write_whole_folder(PREDICTIONS) as folder:
         for track, report in reports.items():

@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from scratchformer.layout import FINETUNED_MODEL, HISTORY, PREPARED, TOKENIZED, TOKENIZERS
+from scratchformer.base.layout import FINETUNED_MODEL, HISTORY, PREPARED, TOKENIZED, TOKENIZERS
+from scratchformer.base.terminal import Summary
 from scratchformer.params import Params
-from scratchformer.terminal import Summary
 
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
@@ -18,7 +18,10 @@ INPUTS = (
     TOKENIZED / "finetune" / "info.json",
     TOKENIZERS / "finetune",
 )
-CODE = ("data", "pretrained", "stages/finetune.py", "training")  # at least what dvc.yaml lists
+CODE = (  # at least what dvc.yaml lists
+    "base", "checkpoints", "data", "monitoring", "pretrained", "runtime", "stages/finetune.py",
+    "text",
+)  # fmt: skip
 
 
 def finetune(params: Params, run: "StageRun") -> Summary:
@@ -27,20 +30,20 @@ def finetune(params: Params, run: "StageRun") -> Summary:
 
     import torch
 
-    from scratchformer.data.prepared import load_info
-    from scratchformer.data.tokenized import load_tokenized_info, open_split
-    from scratchformer.files import write_whole_folder
-    from scratchformer.pretrained.finetuning import finetune as train
-    from scratchformer.pretrained.finetuning import save_finetuned
-    from scratchformer.pretrained.loading import load_classifier, load_seq2seq
-    from scratchformer.pretrained.locating import locate
-    from scratchformer.pretrained.model_card import model_card
-    from scratchformer.pretrained.tasks import make_task
-    from scratchformer.processes import process_count, process_rank
-    from scratchformer.training.explanation import explain_curves, read_history
-    from scratchformer.training.fingerprint import collect_facts
-    from scratchformer.training.session import training_session
-    from scratchformer.workspace import checkpoint_root
+    from scratchformer.base.files import write_whole_folder
+    from scratchformer.base.workspace import checkpoint_root
+    from scratchformer.checkpoints.fingerprint import collect_facts
+    from scratchformer.checkpoints.session import training_session
+    from scratchformer.data.preparation.prepared import load_info
+    from scratchformer.data.tokenized.read import load_tokenized_info, open_split
+    from scratchformer.monitoring.explanation import explain_curves, read_history
+    from scratchformer.pretrained.finetuning.finetuning import finetune as train
+    from scratchformer.pretrained.finetuning.finetuning import save_finetuned
+    from scratchformer.pretrained.finetuning.tasks import make_task
+    from scratchformer.pretrained.hub.loading import load_classifier, load_seq2seq
+    from scratchformer.pretrained.hub.locating import locate
+    from scratchformer.pretrained.hub.model_card import model_card
+    from scratchformer.runtime.processes import process_count, process_rank
 
     torch.set_num_threads(params.run.threads)
     info = load_tokenized_info("finetune")

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.layout import DATA_REPORT, PREPARED, REJECTED_ROWS, Track
+from scratchformer.base.layout import DATA_REPORT, PREPARED, REJECTED_ROWS, Track
+from scratchformer.base.terminal import Summary, progress
 from scratchformer.params import Params
-from scratchformer.terminal import Summary, progress
 
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
@@ -21,7 +21,7 @@ def prepare(params: Params, run: "StageRun") -> Summary:
     The folder of the prepared data appears at once and only if both tracks are good. The list of
     rejected rows is written in any case: a stage that fails on bad rows names them there.
     """
-    from scratchformer.files import write_json, write_whole_folder
+    from scratchformer.base.files import write_json, write_whole_folder
 
     raw_files = list(_raw_files(params))
     for path in raw_files:
@@ -44,9 +44,9 @@ def prepare(params: Params, run: "StageRun") -> Summary:
 
 def _prepare_tracks(params: Params, folder: Path) -> dict[str, Any]:
     """Fill `folder`; a track that fails still leaves its rejected rows on record."""
-    from scratchformer.data.preparation import prepare_track
-    from scratchformer.errors import DataError
-    from scratchformer.files import write_whole
+    from scratchformer.base.errors import DataError
+    from scratchformer.base.files import write_whole
+    from scratchformer.data.preparation.prepare import prepare_track
 
     report: dict[str, Any] = {}
     failure: DataError | None = None
@@ -97,7 +97,7 @@ def _main_figures(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _samples(track: Track, count: int = 5) -> list[dict[str, Any]]:
     """The first rows of each split, lists joined."""
-    from scratchformer.data.prepared import iterate_split
+    from scratchformer.data.preparation.prepared import iterate_split
 
     return [
         {"split": split}

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scratchformer.errors import ParamsError, ScratchformerError
+from scratchformer.base.errors import ParamsError, ScratchformerError
+from scratchformer.base.terminal import Summary, print_summary
 from scratchformer.params import Params, load_params
-from scratchformer.processes import process_count, process_rank
-from scratchformer.terminal import Summary, print_summary
+from scratchformer.runtime.processes import process_count, process_rank
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.layout import PREPARED, SPLITS, TOKENIZED, TOKENIZERS, TOKENS_REPORT, Track
+from scratchformer.base.layout import PREPARED, SPLITS, TOKENIZED, TOKENIZERS, TOKENS_REPORT, Track
+from scratchformer.base.terminal import Summary, progress
 from scratchformer.params import Params
-from scratchformer.terminal import Summary, progress
 
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
@@ -16,8 +16,8 @@ TRACKS: tuple[Track, ...] = ("scratch", "finetune")
 
 def tokenize(params: Params, run: "StageRun") -> Summary:
     """Train the tokenizers of the scratch track, then encode both tracks."""
-    from scratchformer.data.prepared import load_info
-    from scratchformer.files import write_json, write_whole_folder
+    from scratchformer.base.files import write_json, write_whole_folder
+    from scratchformer.data.preparation.prepared import load_info
 
     for track in TRACKS:
         for split in SPLITS:
@@ -47,9 +47,9 @@ def tokenize(params: Params, run: "StageRun") -> Summary:
 def _scratch(
     params: Params, tokenizers: Path, folder: Path, advance: Callable[[int], None]
 ) -> dict[str, Any]:
-    from scratchformer.data.encoding import encode_track, scratch_encoder, training_texts
-    from scratchformer.data.prepared import load_info
-    from scratchformer.tokenization import load_tokenizers, train_tokenizer
+    from scratchformer.data.preparation.prepared import load_info
+    from scratchformer.data.tokenized.encode import encode_track, scratch_encoder, training_texts
+    from scratchformer.text.tokenizers import load_tokenizers, train_tokenizer
 
     settings = params.tokenize.scratch
     if load_info("scratch").task == "classification":
@@ -83,10 +83,10 @@ def _scratch(
 def _finetune(
     params: Params, tokenizers: Path, folder: Path, advance: Callable[[int], None]
 ) -> dict[str, Any]:
-    from scratchformer.data.encoding import are_pairs, encode_track, pretrained_encoder
-    from scratchformer.data.prepared import load_info
-    from scratchformer.errors import ParamsError
-    from scratchformer.pretrained.loading import load_tokenizer
+    from scratchformer.base.errors import ParamsError
+    from scratchformer.data.preparation.prepared import load_info
+    from scratchformer.data.tokenized.encode import are_pairs, encode_track, pretrained_encoder
+    from scratchformer.pretrained.hub.loading import load_tokenizer
 
     length = params.tokenize.finetune.max_length
     tokenizer = load_tokenizer(params.pretrained)

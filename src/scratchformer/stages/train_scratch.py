@@ -2,30 +2,33 @@
 
 from typing import TYPE_CHECKING
 
-from scratchformer.layout import HISTORY, SCRATCH_MODEL, TOKENIZED, TOKENIZERS
+from scratchformer.base.layout import HISTORY, SCRATCH_MODEL, TOKENIZED, TOKENIZERS
+from scratchformer.base.terminal import Summary
 from scratchformer.params import Params
-from scratchformer.terminal import Summary
 
 if TYPE_CHECKING:
+    from scratchformer.checkpoints.checkpoint import Checkpoints
     from scratchformer.tracking import StageRun
-    from scratchformer.training.checkpoint import Checkpoints
     from scratchformer.training.loop import Training
-    from scratchformer.training.objective import Sample
+    from scratchformer.training.objectives.objective import Sample
 
 SPLITS = {"train": TOKENIZED / "scratch/train.arrow", "valid": TOKENIZED / "scratch/valid.arrow"}
 INPUTS = (*SPLITS.values(), TOKENIZED / "scratch/info.json", TOKENIZERS / "scratch")
 # At least what dvc.yaml lists: more costs a resumption now and then, less would cost the bytes.
-CODE = ("data", "stages/train_scratch.py", "tokenization.py", "training", "transformer")
+CODE = (
+    "base", "checkpoints", "data", "monitoring", "runtime", "stages/train_scratch.py", "text",
+    "training", "transformer",
+)  # fmt: skip
 SAMPLES_SHOWN = 3
 
 
 def train_scratch(params: Params, run: "StageRun") -> Summary:
     """Train the from-scratch Transformer, or go on where a killed training of the same stopped."""
-    from scratchformer.data.tokenized import load_tokenized_info
-    from scratchformer.training.fingerprint import collect_facts
+    from scratchformer.base.workspace import checkpoint_root
+    from scratchformer.checkpoints.fingerprint import collect_facts
+    from scratchformer.checkpoints.session import training_session
+    from scratchformer.data.tokenized.read import load_tokenized_info
     from scratchformer.training.outputs import results_of, write_outputs
-    from scratchformer.training.session import training_session
-    from scratchformer.workspace import checkpoint_root
 
     sections = {"run": params.run, "train_scratch": params.train_scratch}
     facts = collect_facts(sections, INPUTS, CODE)
@@ -57,7 +60,7 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
 
 def _explained(params: Params, stop_reason: str) -> list[str]:
     """What the histories say, in words."""
-    from scratchformer.training.explanation import explain_curves, explain_layers, read_history
+    from scratchformer.monitoring.explanation import explain_curves, explain_layers, read_history
 
     curves = {
         name: read_history(HISTORY / "scratch" / f"{name}.csv")
@@ -72,10 +75,10 @@ def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "T
     """Data, model and loop, put together as the parameters say."""
     import torch
 
-    from scratchformer.data.batches import TokenBatches
-    from scratchformer.data.tokenized import load_tokenized_info, open_split
-    from scratchformer.terminal import say
-    from scratchformer.tokenization import load_tokenizers
+    from scratchformer.base.terminal import say
+    from scratchformer.data.tokenized.batches import TokenBatches
+    from scratchformer.data.tokenized.read import load_tokenized_info, open_split
+    from scratchformer.text.tokenizers import load_tokenizers
     from scratchformer.training.build import build_objective
     from scratchformer.training.gates import pass_gates
     from scratchformer.training.loop import Training

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from scratchformer.layout import FIGURES, HTML_REPORT, PLOTS
+from scratchformer.base.layout import FIGURES, HTML_REPORT, PLOTS
+from scratchformer.base.terminal import Summary
 from scratchformer.params import Params
-from scratchformer.terminal import Summary
 
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
@@ -18,10 +18,10 @@ def visualize(params: Params, run: "StageRun") -> Summary:
     """Draw every figure and write the report; what cannot be drawn is named in it with a reason."""
     import shutil
 
-    from scratchformer.files import write_whole_folder
-    from scratchformer.visualization.chapters import chapters, facts
-    from scratchformer.visualization.inputs import load_metrics
-    from scratchformer.visualization.report import write_report
+    from scratchformer.base.files import write_whole_folder
+    from scratchformer.visualization.analysis.predictions import load_metrics
+    from scratchformer.visualization.report.page import write_report
+    from scratchformer.visualization.report.sections import chapters, facts
 
     metrics = load_metrics()
     with write_whole_folder(FIGURES) as folder:

@@ -14,6 +14,6 @@ by the moment that it takes to write KILLED.
     sync       runs for the results that DVC restored without running a stage
 """
 
-from scratchformer.tracking.events import StageRun, stage_run
+from scratchformer.tracking.live.events import StageRun, stage_run
 
 __all__ = ["StageRun", "stage_run"]

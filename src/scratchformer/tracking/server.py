@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scratchformer.errors import ParamsError
-from scratchformer.tracking.store import DATABASE, Store, quiet_environment, store_uri
+from scratchformer.base.errors import ParamsError
+from scratchformer.tracking.mirror.store import DATABASE, Store, quiet_environment, store_uri
 
 # Of its two faces, MLflow shows the one for language-model applications first, whatever kind of
 # experiment it is: a page without our runs. The address can ask for the other one.

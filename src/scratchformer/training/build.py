@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 
-from scratchformer.data.batches import TokenBatches
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import TrainScratch
-from scratchformer.training.classification import ClassificationObjective
-from scratchformer.training.objective import Objective
-from scratchformer.training.randomness import counted_seed
-from scratchformer.training.seq2seq import Seq2SeqObjective
+from scratchformer.runtime.randomness import counted_seed
+from scratchformer.training.objectives.classification import ClassificationObjective
+from scratchformer.training.objectives.objective import Objective
+from scratchformer.training.objectives.seq2seq import Seq2SeqObjective
 from scratchformer.transformer import EncoderClassifier, Transformer, TransformerConfig
 
 

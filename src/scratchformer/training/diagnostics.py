@@ -24,8 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scratchformer.data.batches import Batch, TokenBatches
-from scratchformer.training.objective import Objective
+from scratchformer.data.tokenized.batches import Batch, TokenBatches
+from scratchformer.training.objectives.objective import Objective
 from scratchformer.transformer import collect_attention
 from scratchformer.transformer.decoder import DecoderLayer
 

@@ -14,14 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scratchformer.data.batches import Batch, TokenBatches
-from scratchformer.errors import Interrupted
+from scratchformer.base.errors import Interrupted
+from scratchformer.base.terminal import Progress, progress, say
+from scratchformer.checkpoints.checkpoint import Checkpoints, Snapshot
+from scratchformer.checkpoints.signals import stop_on_signals
+from scratchformer.data.tokenized.batches import Batch, TokenBatches
+from scratchformer.monitoring.history import History
+from scratchformer.monitoring.throughput import COLUMNS, Throughput
 from scratchformer.params import TrainScratch
-from scratchformer.terminal import Progress, progress, say
-from scratchformer.training.checkpoint import Checkpoints, Snapshot
-from scratchformer.training.costs import products_of, shape_of
+from scratchformer.runtime.randomness import counted_seed
 from scratchformer.training.diagnostics import Diagnosis, diagnostic_columns
-from scratchformer.training.history import History
+from scratchformer.training.flops import products_of, shape_of
 from scratchformer.training.not_finite import (
     MOST,
     NotFiniteError,
@@ -29,13 +32,14 @@ from scratchformer.training.not_finite import (
     put_back,
     write_evidence,
 )
-from scratchformer.training.objective import Objective, Sample
-from scratchformer.training.optimizer import make_optimizer, optimizer_tensors, restore_optimizer
-from scratchformer.training.randomness import counted_seed
+from scratchformer.training.objectives.objective import Objective, Sample
+from scratchformer.training.optimizers.optimizer import (
+    make_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
+)
 from scratchformer.training.schedule import learning_rate
-from scratchformer.training.signals import stop_on_signals
 from scratchformer.training.state import TrainingState
-from scratchformer.training.throughput import COLUMNS, Throughput
 
 OnLog = Callable[[Mapping[str, float], int], None]
 OnSamples = Callable[[int, list[Sample]], None]

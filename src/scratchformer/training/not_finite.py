@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scratchformer.data.batches import Batch
-from scratchformer.errors import GateError
-from scratchformer.files import write_json
+from scratchformer.base.errors import GateError
+from scratchformer.base.files import write_json
+from scratchformer.data.tokenized.batches import Batch
 
 MOST = {"raise": 0, "skip": 20, "rollback": 3}  # times in one training
 ROWS_SHOWN = 8

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchformer.files import write_json, write_whole_folder
-from scratchformer.tokenization import TokenizerPair
-from scratchformer.training.disk import full_disk_told
+from scratchformer.base.files import write_json, write_whole_folder
+from scratchformer.checkpoints.disk import full_disk_told
+from scratchformer.text.tokenizers import TokenizerPair
 from scratchformer.training.loop import Training
-from scratchformer.training.objective import Sample
+from scratchformer.training.objectives.objective import Sample
 from scratchformer.transformer import save_model
 
 

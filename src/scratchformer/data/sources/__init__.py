@@ -1,6 +1,6 @@
 """Where rows come from: generated, shipped in a package, a person's files, or the hub."""
 
-from scratchformer.data.rows import Corpus
+from scratchformer.data.preparation.rows import Corpus
 from scratchformer.params import Track
 
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from scratchformer.data.rows import BadRow, Corpus, RawRow
-from scratchformer.errors import DataError, ParamsError
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow
 from scratchformer.params import Task
 
 _VARIANT = re.compile(r"\(\d+\)$")  # "read(2)" is another pronunciation of "read"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from scratchformer.errors import DataError
+from scratchformer.base.errors import DataError
 
 
 def demand_columns(place: str, wanted: Mapping[str, str], present: Sequence[str]) -> None:

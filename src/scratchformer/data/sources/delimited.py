@@ -4,10 +4,10 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from scratchformer.data.rows import BadRow, RawRow
+from scratchformer.base.errors import DataError
+from scratchformer.data.preparation.rows import BadRow, RawRow
 from scratchformer.data.sources.columns import demand_columns
 from scratchformer.data.sources.text_lines import TOO_LONG, read_lines
-from scratchformer.errors import DataError
 
 
 class _Lines:

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from scratchformer.data.contract import ANSWER_FIELD, INPUT_FIELD
-from scratchformer.data.rows import BadRow, Corpus, RawRow, SplitReader
+from scratchformer.base.errors import ParamsError
+from scratchformer.base.layout import SPLITS, SplitName
+from scratchformer.data.preparation.contract import ANSWER_FIELD, INPUT_FIELD
+from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow, SplitReader
 from scratchformer.data.sources import delimited, jsonl, parallel_text, parquet
-from scratchformer.errors import ParamsError
-from scratchformer.layout import SPLITS, SplitName
 from scratchformer.params import FileFormat, FilesSource, HubSource, Task
 
 _SUFFIXES: dict[str, FileFormat] = {

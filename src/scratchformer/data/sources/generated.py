@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 
-from scratchformer.data.rows import BadRow, Corpus, RawRow
-from scratchformer.errors import ParamsError
+from scratchformer.base.errors import ParamsError
+from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow
 from scratchformer.params import GeneratedSource, Task
 
 _PROSE = re.compile(r"[A-Z][a-z]*( \(?[A-Za-z0-9'-]+\)?[,;:]?)+[.!?]")

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scratchformer.data.contract import ANSWER_FIELD
-from scratchformer.data.rows import BATCH_ROWS, BadRow, Corpus, RawRow, SplitReader
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.layout import SPLITS, SplitName
+from scratchformer.data.preparation.contract import ANSWER_FIELD
+from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow, SplitReader
 from scratchformer.data.sources.columns import demand_columns
 from scratchformer.data.sources.files import wanted_columns
 from scratchformer.data.sources.parquet import rows_of
-from scratchformer.errors import DataError, ParamsError
-from scratchformer.layout import SPLITS, SplitName
 from scratchformer.params import HubSource, Task
 
 

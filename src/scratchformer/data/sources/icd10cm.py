@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from scratchformer.data.digests import digest, normalised
-from scratchformer.data.rows import BadRow, Corpus, RawRow
-from scratchformer.errors import ParamsError
+from scratchformer.base.errors import ParamsError
+from scratchformer.data.preparation.digests import digest, normalised
+from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow
 from scratchformer.params import PackageSource, Task
 
 MIN_CATEGORIES = 10

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from scratchformer.data.rows import BadRow, RawRow
+from scratchformer.data.preparation.rows import BadRow, RawRow
 from scratchformer.data.sources.columns import demand_columns
 from scratchformer.data.sources.text_lines import TOO_LONG, read_lines
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from scratchformer.data.rows import BadRow, RawRow
+from scratchformer.base.errors import DataError
+from scratchformer.data.preparation.rows import BadRow, RawRow
 from scratchformer.data.sources.text_lines import TOO_LONG, read_lines
-from scratchformer.errors import DataError
 
 
 def read(source: Path, target: Path) -> Iterator[RawRow | BadRow]:

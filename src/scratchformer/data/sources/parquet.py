@@ -11,10 +11,10 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scratchformer.data.rows import BATCH_ROWS, BadRow, RawRow
+from scratchformer.base.errors import DataError
+from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, RawRow
 from scratchformer.data.sources.columns import demand_columns
 from scratchformer.data.sources.text_lines import is_gzip
-from scratchformer.errors import DataError
 
 
 def read(path: Path, columns: dict[str, str]) -> Iterator[RawRow | BadRow]:

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from scratchformer.data.contract import MAX_CHARACTERS
-from scratchformer.errors import DataError
+from scratchformer.base.errors import DataError
+from scratchformer.data.preparation.contract import MAX_CHARACTERS
 
 MAX_LINE_BYTES = 4 * MAX_CHARACTERS
 """A character of UTF-8 takes up to four bytes."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from scratchformer.data.batches import Batch
+from scratchformer.data.tokenized.batches import Batch
 from scratchformer.training.gates.subject import (
     BATCHES_SEARCHED,
     MEMORISED,

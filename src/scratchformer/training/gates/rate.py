@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from scratchformer.training.gates.subject import LENGTH, ROWS, Subject, cut
-from scratchformer.training.optimizer import make_optimizer
+from scratchformer.training.optimizers.optimizer import make_optimizer
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 40
 FAR = 10.0  # times outside of the bracket: then a warning

@@ -6,14 +6,14 @@ from typing import Literal
 
 import torch
 
-from scratchformer.data.batches import TokenBatches
-from scratchformer.errors import GateError
+from scratchformer.base.errors import GateError
+from scratchformer.base.terminal import say, warn
+from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import GateName, TrainScratch
-from scratchformer.terminal import say, warn
+from scratchformer.runtime.randomness import counted_seed
 from scratchformer.training.gates import learning, rate, wiring
 from scratchformer.training.gates.subject import RedGateError, Subject
-from scratchformer.training.objective import Objective
-from scratchformer.training.randomness import counted_seed
+from scratchformer.training.objectives.objective import Objective
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from scratchformer.data.batches import Batch, Ids, TokenBatches
+from scratchformer.data.tokenized.batches import Batch, Ids, TokenBatches
 from scratchformer.params import TrainScratch
-from scratchformer.training.objective import Objective
+from scratchformer.training.objectives.objective import Objective
 
 ROWS, LENGTH = 8, 12  # a handful: enough to tell a learner from a parrot, cheap enough to repeat
 BATCHES_SEARCHED = 4

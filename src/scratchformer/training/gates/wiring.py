@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scratchformer.data.batches import Ids
+from scratchformer.data.tokenized.batches import Ids
 from scratchformer.training.gates.subject import RedGateError, Subject
 from scratchformer.transformer.attention import CrossAttention, SelfAttention
 

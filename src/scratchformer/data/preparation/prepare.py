@@ -1,0 +1,234 @@
+"""From a source to the prepared splits of one track, in two passes over the rows.
+
+The first pass checks every row, writes the good ones to a spool file and enters 8-byte digests into
+the ledger. Then the split is planned on the digests alone, and the second pass copies the spool to
+the three Parquet files. The texts are never all in memory.
+"""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scratchformer import params
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.layout import REJECTED_ROWS, SPLITS, Track
+from scratchformer.data.preparation.contract import BrokenContract, check
+from scratchformer.data.preparation.prepared import SCHEMAS, Info, Label
+from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow, Row
+from scratchformer.data.preparation.splits import DROPPED, Ledger, Plan, plan_splits
+from scratchformer.data.preparation.statistics import describe
+from scratchformer.data.sources import open_source
+
+_SPOOL = pa.schema(
+    [("id", pa.string()), ("text", pa.string()), ("answers", pa.list_(pa.string())),
+     ("group", pa.string())]
+)
+
+
+@dataclass
+class Intake:
+    """What came in: good rows (in the ledger and the spool) and bad ones, counted by reason."""
+
+    ledger: Ledger
+    bad: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        return len(self.ledger) + self.bad.total()
+
+
+def prepare_track(
+    name: Track,
+    track: params.Track,
+    seed: int,
+    max_bad_share: float,
+    folder: Path,
+    rejected: TextIO,
+    on_rows: Callable[[int], None] = lambda rows: None,
+) -> dict[str, Any]:
+    """Fill `folder` with the three splits and info.json; returns the track's part of data.json.
+
+    Bad rows are written to `rejected` as lines of JSON. `on_rows` is told now and then how many
+    rows have been read.
+
+    Raises:
+        DataError: the source cannot be read, too many rows are bad, a split is empty, a label is
+            never taught.
+        ParamsError: the parameters do not fit the source.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = open_source(track, seed)
+    labelled = corpus.task == "classification"
+    spool = folder / "spool.arrow"
+    intake = Intake(Ledger(seed, labelled))
+    with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, _SPOOL) as writer:
+        for batch in _batches(name, corpus, intake, rejected):
+            writer.write_batch(batch)
+            on_rows(intake.total)
+    _demand_good_rows(corpus, intake, max_bad_share)
+    cut = [split for split in SPLITS if split not in corpus.splits]
+    plan = plan_splits(intake.ledger, track.split, cut, merge=corpus.merge_references)
+    _demand_unique_ids(corpus, intake.ledger, plan, spool)
+    _write_splits(corpus.task, plan, spool, folder)
+    spool.unlink()
+    figures = describe(folder, corpus.task)
+    counts = {split: part["rows"] for split, part in figures["splits"].items()}
+    labels = _labels(track, corpus, figures["splits"]["train"]["labels"]) if labelled else ()
+    Info(
+        corpus.task, corpus.name, corpus.description, corpus.origin, corpus.licence,
+        corpus.grouped, labels, counts,
+    ).save(folder / "info.json")
+    return {
+        "name": corpus.name,
+        "task": corpus.task,
+        "origin": corpus.origin,
+        "licence": corpus.licence,
+        "left_out_by_source": dict(corpus.notes),
+        "rows_read": intake.total,
+        "rows_rejected": intake.bad.total(),
+        "rejected_reasons": dict(intake.bad.most_common(20)),
+        "rows_dropped": plan.counts,
+        **figures,
+    }
+
+
+def _batches(
+    track: Track, corpus: Corpus, intake: Intake, rejected: TextIO
+) -> Iterator[pa.RecordBatch]:
+    """The first pass: good rows in batches of `BATCH_ROWS`, bad ones to the list."""
+    good: list[tuple[Row, str]] = []
+    for code, split in enumerate(SPLITS):
+        for raw in corpus.splits[split]() if split in corpus.splits else ():
+            row = _checked(raw, corpus.task)
+            if isinstance(row, BadRow):
+                # Reasons that differ in a number only are one reason.
+                intake.bad[re.sub(r"\d[\d,]*", "…", row.reason)] += 1
+                line = {"track": track, **row._asdict()}
+                rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
+                continue
+            good.append((row, intake.ledger.add(row, code)))
+            if len(good) == BATCH_ROWS:
+                yield _spool_batch(good)
+                good.clear()
+    if good:
+        yield _spool_batch(good)
+
+
+def _checked(raw: RawRow | BadRow, task: params.Task) -> Row | BadRow:
+    if isinstance(raw, BadRow):
+        return raw
+    try:
+        return check(raw, task)
+    except BrokenContract as error:
+        return BadRow(raw.file, raw.line, str(error))
+
+
+def _spool_batch(rows: list[tuple[Row, str]]) -> pa.RecordBatch:
+    columns = [
+        [row.id for row, _ in rows],
+        [row.text for row, _ in rows],
+        [row.answers for row, _ in rows],
+        [group for _, group in rows],
+    ]
+    return pa.record_batch(columns, schema=_SPOOL)
+
+
+def _demand_good_rows(corpus: Corpus, intake: Intake, max_bad_share: float) -> None:
+    if not intake.total:
+        raise DataError(f"{corpus.origin}: no rows")
+    bad = intake.bad.total()
+    if bad > max_bad_share * intake.total:
+        reason, times = intake.bad.most_common(1)[0]
+        raise DataError(
+            f"{corpus.origin}: {bad:,} of {intake.total:,} rows are bad, more than "
+            f"prepare.max_bad_share {max_bad_share}; most often ({times:,} times): {reason}; "
+            f"all are listed in {REJECTED_ROWS}"
+        )
+
+
+def _demand_unique_ids(corpus: Corpus, ledger: Ledger, plan: Plan, spool: Path) -> None:
+    """Predictions are matched by id, so an id names one row of a split."""
+    identity = np.array(ledger.identity, dtype=np.uint64)
+    for code, split in enumerate(SPLITS):
+        rows = np.flatnonzero(plan.kept & (plan.split == code))
+        _, first, times = np.unique(identity[rows], return_index=True, return_counts=True)
+        if (times > 1).any():
+            row = int(rows[first[times > 1][0]])
+            with pa.memory_map(str(spool)) as source:
+                batch = pa.ipc.open_file(source).get_batch(row // BATCH_ROWS)
+                found = batch["id"][row % BATCH_ROWS].as_py()
+            raise DataError(
+                f"{corpus.origin}: {int((times > 1).sum())} ids occur more than once in {split}, "
+                f"e.g. {found!r}; make them unique or leave `id` out of source.columns"
+            )
+
+
+def _read_spool(spool: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches with the number of their first row."""
+    with pa.memory_map(str(spool)) as source:
+        reader = pa.ipc.open_file(source)
+        for index in range(reader.num_record_batches):
+            yield index * BATCH_ROWS, reader.get_batch(index)
+
+
+def _write_splits(task: params.Task, plan: Plan, spool: Path, folder: Path) -> None:
+    """The second pass."""
+    further = _further_targets(plan, spool)
+    schema = SCHEMAS[task]
+    destination = np.where(plan.kept, plan.split, DROPPED)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(pq.ParquetWriter(folder / f"{split}.parquet", schema))
+            for split in SPLITS
+        ]
+        for start, batch in _read_spool(spool):
+            answers = _with_further(batch["answers"], start, further)
+            if task == "classification":
+                answers = answers.flatten()  # one label a row
+            table = pa.table([batch["id"], batch["text"], answers, batch["group"]], schema=schema)
+            here = destination[start : start + len(batch)]
+            for code, writer in enumerate(writers):
+                writer.write_table(table.filter(pa.array(here == code)))
+
+
+def _further_targets(plan: Plan, spool: Path) -> dict[int, list[str]]:
+    """Targets of rows that were merged into another, by the number of that other row."""
+    moved = plan.merged_into != np.arange(len(plan.merged_into))
+    further: dict[int, list[str]] = defaultdict(list)
+    if moved.any():
+        for start, batch in _read_spool(spool):
+            for offset in np.flatnonzero(moved[start : start + len(batch)]).tolist():
+                into = int(plan.merged_into[start + offset])
+                further[into] += batch["answers"][offset].as_py()
+    return further
+
+
+def _with_further(answers: pa.Array, start: int, further: dict[int, list[str]]) -> pa.Array:
+    touched = [offset for offset in range(len(answers)) if start + offset in further]
+    if not touched:
+        return answers
+    lists = answers.to_pylist()
+    for offset in touched:
+        lists[offset] = list(dict.fromkeys(lists[offset] + further[start + offset]))
+    return pa.array(lists, answers.type)
+
+
+def _labels(track: params.Track, corpus: Corpus, names: Iterable[str]) -> tuple[Label, ...]:
+    labels = tuple(Label(name, corpus.label_names.get(name, name)) for name in sorted(names))
+    known = [label.name for label in labels]
+    for name in getattr(track.source, "label_names", {}):
+        if name not in known:
+            raise ParamsError(
+                f"source.label_names: no row has the label {name!r}; labels: "
+                + ", ".join(map(repr, known[:20]))
+            )
+    return labels

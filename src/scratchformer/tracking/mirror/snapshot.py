@@ -1,0 +1,125 @@
+"""The results that DVC has recorded: those of the workspace and of every experiment.
+
+DVC knows them by hash. Their content is in its cache, or, for the outputs that are not cached, in
+Git. Nothing is checked out to read them.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scratchformer.record.dvc_record import cache_folder, locked_outs, object_path, parse_stages
+
+_EXPERIMENT = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+)")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One dvc.lock, and what it takes to read the outputs that it names."""
+
+    name: str | None  # of the experiment; None for the workspace
+    baseline: str | None
+    seconds: float  # when it was made, since the epoch
+    stages: dict[str, dict[str, Any]]
+    cache: Path
+    read: Callable[[str], bytes | None]  # a file that Git tracks
+
+    def current_stages(self) -> dict[str, dict[str, Any]]:
+        """The stages whose results belong together: each was run on what the others made."""
+        made = {
+            path: md5 for stage in self.stages.values() for path, md5 in locked_outs(stage).items()
+        }
+        current: dict[str, dict[str, Any]] = {}
+        stale: set[str] = set()
+        for name, stage in self.stages.items():
+            deps = {dep["path"]: dep.get("md5") for dep in stage.get("deps") or []}
+            if any(path in stale or made.get(path, md5) != md5 for path, md5 in deps.items()):
+                stale |= set(locked_outs(stage))
+            else:
+                current[name] = stage
+        return current
+
+    def fetch(self, path: Path, folder: Path) -> Path | None:
+        """Put a file or a folder of the outputs below `folder`; None if its content is not here."""
+        outs = {Path(out): md5 for stage in self.stages.values() for out, md5 in
+                locked_outs(stage).items()}  # fmt: skip
+        out = next((out for out in outs if path == out or out in path.parents), None)
+        if out is None:
+            return None
+        target = folder / path
+        if not outs[out].endswith(".dir"):
+            content = self._content(out, outs[out])
+            return _write(target, content) if content is not None else None
+        listing = object_path(self.cache, outs[out])
+        if not listing.exists():
+            return None
+        for entry in json.loads(listing.read_bytes()):
+            file = out / entry["relpath"]
+            if file == path or path in file.parents:
+                source = object_path(self.cache, entry["md5"])
+                if not source.exists():
+                    return None
+                _write(folder / file, source.read_bytes())
+        return target if target.exists() else None
+
+    def _content(self, path: Path, md5: str) -> bytes | None:
+        cached = object_path(self.cache, md5)
+        if cached.exists():
+            return cached.read_bytes()
+        content = self.read(path.as_posix())
+        if content is None or hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+            return None
+        return content
+
+
+def workspace_snapshot(root: Path) -> Snapshot | None:
+    """What dvc.lock of the checkout names; None without it."""
+    lock = root / "dvc.lock"
+    if not lock.exists():
+        return None
+
+    def read(path: str) -> bytes | None:
+        file = root / path
+        return file.read_bytes() if file.is_file() else None
+
+    stages = parse_stages(lock.read_bytes(), "dvc.lock")
+    return Snapshot(None, None, lock.stat().st_mtime, stages, cache_folder(root), read)
+
+
+def experiment_snapshots(root: Path) -> Iterator[Snapshot]:
+    """What the dvc.lock of every experiment (`dvc exp list --all`) names, the oldest first."""
+    listing = _git(root, "for-each-ref", "--sort=committerdate", "refs/exps",
+                   "--format=%(objectname) %(committerdate:unix) %(refname)")  # fmt: skip
+    for line in (listing or b"").decode().splitlines():
+        commit, seconds, reference = line.split(" ", 2)
+        match = _EXPERIMENT.fullmatch(reference)
+        lock = _git(root, "show", f"{commit}:dvc.lock") if match else None
+        if match is None or lock is None:
+            continue  # a reference of DVC's own, or an experiment that ran no stage
+
+        def read(path: str, commit: str = commit) -> bytes | None:
+            return _git(root, "show", f"{commit}:{path}")
+
+        stages = parse_stages(lock, f"{match[3]}:dvc.lock")
+        cache = cache_folder(root)
+        yield Snapshot(match[3], match[1] + match[2], float(seconds), stages, cache, read)
+
+
+def _git(root: Path, *arguments: str) -> bytes | None:
+    """Output of a git command; None if it fails or there is no git."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path

@@ -1,0 +1,53 @@
+"""Classification with an encoder: one label for a whole text."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scratchformer.data.tokenized.batches import Batch, TokenBatches
+from scratchformer.training.objectives.loss import smoothed_cross_entropy
+from scratchformer.training.objectives.objective import OnTrial, Validation
+from scratchformer.transformer import EncoderClassifier
+
+
+class ClassificationObjective(OnTrial):
+    """Cross-entropy of the label; what the loops call a token is one row here."""
+
+    columns = ("loss", "accuracy", "macro_f1")
+
+    def __init__(
+        self, model: EncoderClassifier, label_smoothing: float, valid: TokenBatches
+    ) -> None:
+        self.model: EncoderClassifier = model
+        self._smoothing = label_smoothing
+        self._valid = valid
+
+    def backward(self, batch: Batch, tokens_of_update: int) -> float:
+        logits, label = self.predict(batch)
+        loss = smoothed_cross_entropy(logits, label, self._smoothing)
+        (loss / tokens_of_update).backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        assert batch.label is not None
+        return self.model(torch.from_numpy(batch.source)), torch.from_numpy(batch.label)
+
+    @torch.inference_mode()
+    def validate(self) -> Validation:
+        from sklearn.metrics import f1_score
+
+        self.model.eval()
+        loss, labels, answers = 0.0, [], []
+        for batch in self._valid.in_length_order():
+            logits, label = self.predict(batch)
+            loss += smoothed_cross_entropy(logits, label).item()
+            labels.append(label.numpy())
+            answers.append(logits.argmax(dim=-1).numpy())
+        self.model.train()
+        label_ids, answer_ids = np.concatenate(labels), np.concatenate(answers)
+        values = {
+            "loss": loss / len(label_ids),
+            "accuracy": float((label_ids == answer_ids).mean()),
+            "macro_f1": float(f1_score(label_ids, answer_ids, average="macro", zero_division=0)),
+        }
+        return Validation(values, samples=[])

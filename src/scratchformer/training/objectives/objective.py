@@ -1,0 +1,70 @@
+"""What a training minimises and how it is validated: the one thing that differs between tasks."""
+
+from collections.abc import Mapping
+from copy import copy, deepcopy
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from torch import Tensor
+
+from scratchformer.data.tokenized.batches import Batch
+from scratchformer.transformer import EncoderClassifier, Transformer
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A validation row as the model answers it now, in token ids without marks."""
+
+    row: int
+    source: list[int]
+    prediction: list[int]
+    references: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One validation: `values` are the columns of valid.csv, `loss` among them."""
+
+    values: Mapping[str, float]
+    samples: list[Sample]
+
+
+class Objective(Protocol):
+    """See seq2seq.py and classification.py."""
+
+    @property
+    def model(self) -> Transformer | EncoderClassifier: ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of valid.csv, `loss` first."""
+
+    def backward(self, batch: Batch, tokens_of_update: int) -> float:
+        """Add the gradient of loss / tokens_of_update; return the loss, summed over tokens."""
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """([tokens, classes] logits, [tokens] right answers), row after row, without padding."""
+
+    def for_trial(self, label_smoothing: float | None = None) -> "Objective":
+        """See OnTrial."""
+
+    def validate(self) -> Validation:
+        """Loss without smoothing and the scores of the whole validation split."""
+
+
+class OnTrial:
+    """An objective that can be tried out on a copy of its model."""
+
+    model: Any
+    _smoothing: float
+
+    def for_trial(self, label_smoothing: float | None = None) -> Self:
+        """The same over a copy of the model, without dropout: whatever happens to it stays there.
+
+        `label_smoothing` replaces that of the training; None keeps it.
+        """
+        trial = copy(self)
+        trial.model = deepcopy(self.model).eval()
+        if label_smoothing is not None:
+            trial._smoothing = label_smoothing
+        return trial

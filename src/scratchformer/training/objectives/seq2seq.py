@@ -1,0 +1,156 @@
+"""Sequence to sequence: teacher forcing to train; to validate, greedy decoding as well."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor
+
+from scratchformer.data.tokenized.batches import Batch, TokenBatches
+from scratchformer.runtime.randomness import counted_seed
+from scratchformer.training.objectives.loss import (
+    LOGITS_AT_ONCE,
+    backward_in_chunks,
+    smoothed_cross_entropy,
+    without_padding,
+)
+from scratchformer.training.objectives.objective import OnTrial, Sample, Validation
+from scratchformer.transformer import Transformer, greedy
+
+ROWS_DECODED_TOGETHER = 128
+
+
+class Seq2SeqObjective(OnTrial):
+    """Cross-entropy of every next target token, given the right ones before it.
+
+    Args:
+        model: its `config` names the special ids.
+        label_smoothing: of the training loss; validation is without.
+        valid: the validation split; all references of a row count for the decoding scores.
+        decode_samples: how many validation rows are decoded greedily; always the same ones.
+        seed: decides which.
+    """
+
+    columns = ("loss", "perplexity", "token_accuracy", "exact_match", "error_rate")
+
+    def __init__(
+        self,
+        model: Transformer,
+        label_smoothing: float,
+        valid: TokenBatches,
+        decode_samples: int,
+        seed: int,
+    ) -> None:
+        self.model: Transformer = model
+        self._smoothing = label_smoothing
+        self._valid = valid
+        self._sample_batches, self._samples = self._draw(decode_samples, seed)
+
+    def backward(self, batch: Batch, tokens_of_update: int) -> float:
+        hidden, target = self._hidden(batch)
+        return backward_in_chunks(
+            hidden,
+            target,
+            self.model.project,
+            self.model.config.target_vocab_size,
+            self._smoothing,
+            tokens_of_update,
+        )
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        hidden, target = self._hidden(batch)
+        return self.model.project(hidden), target
+
+    @torch.inference_mode()
+    def validate(self) -> Validation:
+        self.model.eval()
+        loss, right, tokens = 0.0, 0, 0
+        chunk = max(1, LOGITS_AT_ONCE // self.model.config.target_vocab_size)
+        for batch in self._valid.in_length_order():
+            hidden, target = self._hidden(batch)
+            parts = zip(torch.split(hidden, chunk), torch.split(target, chunk), strict=True)
+            for part, ids in parts:
+                logits = self.model.project(part)
+                loss += smoothed_cross_entropy(logits, ids).item()
+                right += int((logits.argmax(dim=-1) == ids).sum())
+            tokens += batch.tokens
+        samples = self._decode()
+        self.model.train()
+        exact, errors, length = score_samples(samples)
+        values = {
+            "loss": loss / tokens,
+            "perplexity": math.exp(min(loss / tokens, 700.0)),
+            "token_accuracy": right / tokens,
+            "exact_match": exact / len(samples),
+            "error_rate": errors / max(length, 1),
+        }
+        return Validation(values, samples)
+
+    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """([tokens, d_model] decoder outputs, [tokens] ids they should predict)."""
+        assert batch.target is not None
+        source, target = torch.from_numpy(batch.source), torch.from_numpy(batch.target)
+        begin = target.new_full((len(target), 1), self.model.config.bos_id)
+        # The end mark, shifted in behind short rows, is read where only padding is predicted.
+        target_input = torch.cat([begin, target[:, :-1]], dim=1)
+        hidden = self.model.decode_hidden(target_input, self.model.encode(source))
+        return without_padding(hidden, target, self.model.config.pad_id)
+
+    def _decode(self) -> list[Sample]:
+        """Greedy answers to the drawn rows."""
+        longest = max(len(reference) for row in self._samples for reference in row.references)
+        # An answer half as long again as any reference is wrong, whatever follows.
+        limit = min(longest * 3 // 2 + 1, self.model.config.max_length)
+        answered: list[Sample] = []
+        for batch in self._sample_batches:
+            written = greedy(self.model, torch.from_numpy(batch.source), limit).ids.tolist()
+            answered += [
+                replace(self._samples[len(answered) + place], prediction=self._text_ids(ids))
+                for place, ids in enumerate(written)
+            ]
+        return answered
+
+    def _draw(self, count: int, seed: int) -> tuple[list[Batch], list[Sample]]:
+        """`count` validation rows (or all) drawn at random: batches by length, and their texts."""
+        random = np.random.default_rng(counted_seed(seed, "samples"))
+        rows, first_record = np.unique(self._valid.rows, return_index=True)
+        drawn = random.choice(len(rows), min(count, len(rows)), replace=False)
+        records = first_record[drawn]
+        records = records[np.argsort(self._valid.source_lengths[records], kind="stable")]
+        batches = [
+            self._valid.collate(records[first : first + ROWS_DECODED_TOGETHER])
+            for first in range(0, len(records), ROWS_DECODED_TOGETHER)
+        ]
+        references: dict[int, list[list[int]]] = {}
+        every = self._valid.collate(np.flatnonzero(np.isin(self._valid.rows, rows[drawn])))
+        assert every.target is not None
+        for row, ids in zip(every.rows.tolist(), every.target.tolist(), strict=True):
+            references.setdefault(row, []).append(self._text_ids(ids))
+        samples = [
+            Sample(row, self._text_ids(ids), [], references[row])
+            for batch in batches
+            for row, ids in zip(batch.rows.tolist(), batch.source.tolist(), strict=True)
+        ]
+        return batches, samples
+
+    def _text_ids(self, ids: list[int]) -> list[int]:
+        """Without padding and end mark."""
+        config = self.model.config
+        return [number for number in ids if number not in (config.pad_id, config.eos_id)]
+
+
+def score_samples(samples: Sequence[Sample]) -> tuple[int, int, int]:
+    """(exactly right, edits to the nearest reference, tokens of those references)."""
+    exact = errors = length = 0
+    for sample in samples:
+        edits, nearest = min(
+            (Levenshtein.distance(sample.prediction, reference), len(reference))
+            for reference in sample.references
+        )
+        exact += edits == 0
+        errors += edits
+        length += nearest
+    return exact, errors, length

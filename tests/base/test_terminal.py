@@ -1,0 +1,105 @@
+"""What a stage prints, and the workspace that DVC's copies of the checkout belong to."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from scratchformer.base import terminal
+from scratchformer.base.terminal import Summary, print_summary, progress, say
+from scratchformer.base.workspace import checkpoint_root, workspace_root
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(terminal.time, "monotonic", made)
+    return made
+
+
+def test_a_pipe_gets_a_plain_line_every_ten_seconds(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress("training", 100) as bar:
+        for _ in range(100):
+            clock.now += 1
+            bar.advance(1, loss="1.5")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "training: 10 of 100  90 s left  loss 1.5"
+    assert lines[-1] == "training: 100 of 100  0 s left  loss 1.5"
+
+
+def test_time_left_after_a_resume_counts_only_what_this_process_did(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress("training", 100, completed=90) as bar:
+        clock.now += 10
+        bar.advance(5)
+    assert capsys.readouterr().out == "training: 95 of 100  10 s left\n"
+
+
+def test_nothing_done_and_nothing_to_do_are_no_errors(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for total in (0, 10):
+        with progress("reading", total) as bar:
+            clock.now += 11
+            bar.advance(0, rows="none")
+    assert "reading: 0 of 10  rows none" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress("training", 3) as bar:
+        for step in range(3):
+            bar.advance(1, loss=f"{step}.5")
+            say(f"[sample] {step} \\[kept]")
+        time.sleep(0.2)
+    shown = capsys.readouterr().out
+    assert "3/3" in shown and "loss 2.5" in shown
+    assert "[sample] 1 \\[kept]" in shown  # not taken for markup
+
+
+def test_the_summary_escapes_what_looks_like_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = Summary("prepare", [("rows", "[red]7[/]")], [Path("data/x")], ["[bold]low[/]"])
+    print_summary(summary, 1.2)
+    shown = capsys.readouterr().out
+    assert "prepare  (1 s)" in shown and "data/x" in shown
+    assert "[red]7[/]" in shown and "warning: [bold]low[/]" in shown
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ("/home/me/project", "/home/me/project"),
+        ("/home/me/project/.dvc/tmp/exps/standalone/tmpabc", "/home/me/project"),
+        ("/home/me/project/.dvc/tmp/exps/tmpabc/nested", "/home/me/project"),
+        ("/home/me/.dvc/tmp/exps-of-mine", "/home/me/.dvc/tmp/exps-of-mine"),
+    ],
+)
+def test_the_workspace_of_dvc_copies(
+    monkeypatch: pytest.MonkeyPatch, root: str, expected: str
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", root)
+    assert workspace_root() == Path(expected)
+    assert checkpoint_root("finetune") == Path(expected) / ".checkpoints" / "finetune"
+
+
+def test_without_dvc_the_workspace_is_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert workspace_root() == tmp_path.resolve()

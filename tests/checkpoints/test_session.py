@@ -1,0 +1,124 @@
+"""Fingerprints and locks: no checkpoint in another configuration, no second writer."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from scratchformer.base.errors import DataError
+from scratchformer.checkpoints.checkpoint import Snapshot
+from scratchformer.checkpoints.fingerprint import collect_facts, differing, digest
+from scratchformer.checkpoints.session import training_session
+from scratchformer.checkpoints.writer_lock import BusyError, only_writer
+
+SNAPSHOT = Snapshot(5, {"model": {"w": torch.ones(1)}}, {})
+
+
+@pytest.fixture
+def inputs(tmp_path) -> list[Path]:
+    (tmp_path / "folder").mkdir()
+    paths = [tmp_path / "train.arrow", tmp_path / "folder" / "source.json"]
+    for path in paths:
+        path.write_text("data")
+    return [paths[0], paths[1].parent]
+
+
+def facts_of(settings, inputs, **changes):
+    code = ["training/objectives/loss.py"]
+    return collect_facts({"train_scratch": settings(**changes)}, inputs, code)
+
+
+def test_parameters_inputs_and_code_are_facts(settings, inputs, tmp_path):
+    before = facts_of(settings, inputs)
+    assert differing(before, facts_of(settings, inputs)) == []
+    (tmp_path / "folder" / "source.json").write_text("other data")
+    after = facts_of(settings, inputs, accumulate=2, model__d_ff=64)
+    assert differing(before, after) == sorted([
+        "train_scratch.accumulate",
+        "train_scratch.model.d_ff",
+        (tmp_path / "folder/source.json").as_posix(),
+    ])
+    assert digest(before) != digest(after)
+    assert "code:training/objectives/loss.py" in before and "version of torch" in before
+
+
+def test_a_missing_input_is_one_clear_line(settings, tmp_path):
+    with pytest.raises(DataError, match="not found; make it with: dvc repro"):
+        facts_of(settings, [tmp_path / "absent.arrow"])
+
+
+def test_checkpoints_go_when_the_outputs_are_in_place(tmp_path):
+    with training_session(tmp_path, {"a": 1}) as checkpoints:
+        checkpoints.tidy()
+        checkpoints.write(SNAPSHOT)
+    assert not list(tmp_path.rglob("step-*"))
+
+
+def test_checkpoints_stay_when_the_training_fails(tmp_path):
+    with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1}) as checkpoints:
+        checkpoints.tidy()
+        checkpoints.write(SNAPSHOT)
+        raise RuntimeError
+    with training_session(tmp_path, {"a": 1}) as checkpoints:
+        assert checkpoints.newest(lambda facts: None).step == 5
+
+
+def test_another_configuration_is_told_and_not_used(tmp_path, capsys):
+    with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1, "b": 2}) as checkpoints:
+        checkpoints.tidy()
+        checkpoints.write(SNAPSHOT)
+        raise RuntimeError
+    capsys.readouterr()
+    with training_session(tmp_path, {"a": 1, "b": 3, "c": 4}) as checkpoints:
+        assert checkpoints.newest(lambda facts: None) is None
+    assert capsys.readouterr().out.strip().endswith("is not used, it differs in: b, c")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"a": 1', b"\xff{}"])
+def test_a_fingerprint_that_cannot_be_read_stops_nobody(tmp_path, capsys, content):
+    with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1}) as checkpoints:
+        checkpoints.tidy()
+        checkpoints.write(SNAPSHOT)
+        raise RuntimeError
+    file = checkpoints.folder / "fingerprint.json"
+    file.unlink() if content is None else file.write_bytes(content)
+    with training_session(tmp_path, {"a": 2}):
+        assert capsys.readouterr().out.count("is not used, it differs in: fingerprint.json") == 1
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from scratchformer.checkpoints.session import training_session
+with training_session(Path(sys.argv[1]), {"a": int(sys.argv[2])}):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("other", [1, 2], ids=["same training", "same working folder"])
+def test_a_second_trainer_ends_with_the_pid_of_the_first(tmp_path, other):
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "root"), "1"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(BusyError, match=rf"pid {holder.pid}\)") as caught,
+            training_session(tmp_path / "root", {"a": other}),
+        ):
+            pass
+        assert "\n" not in str(caught.value)
+        holder.kill()
+        holder.wait()
+    with training_session(tmp_path / "root", {"a": other}):  # a lock dies with its process
+        pass
+
+
+def test_the_owner_is_named_only_while_the_lock_is_held(tmp_path):
+    with only_writer(tmp_path / "one.lock", "one"):
+        assert (tmp_path / "one.lock.owner").read_text() == str(os.getpid())
+    assert not (tmp_path / "one.lock.owner").exists()

@@ -1,0 +1,95 @@
+"""The command line: quick, one line for what is expected to go wrong, the right exit code."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scratchformer.evaluation.tables import results_table
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def scratchformer(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    command = [str(Path(sys.executable).with_name("scratchformer")), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_help_names_every_command_and_imports_nothing_heavy(folder: Path) -> None:
+    code, out, _ = scratchformer(folder, "--help")
+    assert code == 0
+    for command in ("params", "preset", "ui", "sync", "verify", "readme", "predict"):
+        assert f"\n  {command} " in out
+    watched = (
+        "import sys; from scratchformer.cli import app\n"
+        "try: app(['--help'])\n"
+        "finally:\n"
+        "    heavy = {'torch', 'transformers', 'mlflow', 'pandas', 'pydantic', 'ruamel', 'dvc'}\n"
+        "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", watched], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["trian"], ["predict", "--beam", "0"], ["ui", "--port", "x"]]
+)
+def test_a_mistyped_command_is_a_usage_error(folder: Path, arguments: list[str]) -> None:
+    code, _, err = scratchformer(folder, *arguments)
+    assert code == 2
+    assert "Usage: scratchformer" in err and "Traceback" not in err
+
+
+def test_params(folder: Path) -> None:
+    assert scratchformer(folder, "params") == (0, "params.yaml is valid\n", "")
+    text = (folder / "params.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(text.replace("epochs: ", "epoch: "), encoding="utf-8")
+    code, out, err = scratchformer(folder, "params")
+    assert (code, out) == (2, "")
+    assert err.startswith("scratchformer: params.yaml:") and err.count("\n") == 1
+    assert "finetune.epoch: unknown key; did you mean epochs?" in err
+    code, _, err = scratchformer(folder, "--debug", "params")
+    assert code == 1 and "Traceback" in err
+
+
+def test_verify_without_a_record(folder: Path) -> None:
+    code, out, err = scratchformer(folder, "verify")
+    assert (code, out) == (3, "")
+    assert err == "scratchformer: dvc.lock: nothing is recorded yet; run dvc repro first\n"
+
+
+def test_ui_and_predict_without_anything_made(folder: Path) -> None:
+    code, _, err = scratchformer(folder, "ui", "--no-sync")
+    assert code == 2 and "no runs yet; `dvc repro` records them" in err
+    code, _, err = scratchformer(folder, "predict", "abc")
+    assert code == 3 and "models/scratch: no model here" in err and err.count("\n") == 1
+
+
+def test_readme(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scratchformer(folder, "readme")[0] == 3
+    if not (ROOT / "reports/metrics.json").is_file():
+        pytest.skip("needs the metrics of the committed run")
+    (folder / "reports").mkdir()
+    shutil.copy(ROOT / "reports/metrics.json", folder / "reports")
+    begin, end = results_table.BEGIN, results_table.END
+    (folder / "README.md").write_text(f"before\n{begin}\n{end}\nafter\n")
+    assert scratchformer(folder, "readme", "--check")[0] == 3
+    assert scratchformer(folder, "readme") == (0, "README.md: written\n", "")
+    assert scratchformer(folder, "readme", "--check") == (0, "README.md: up to date\n", "")
+    text = (folder / "README.md").read_text()
+    metrics = json.loads((folder / "reports/metrics.json").read_text())
+    assert text == f"before\n{begin}\n{results_table.render(metrics)}\n{end}\nafter\n"
+    (folder / "README.md").write_text("no marks")
+    assert scratchformer(folder, "readme")[0] == 2

@@ -1,0 +1,79 @@
+"""Words for made histories: each says what it was made to show, and nothing else."""
+
+import pytest
+
+from scratchformer.monitoring.explanation import explain_curves, explain_layers, read_history
+
+
+def curves(train: list[float], valid: list[float]):
+    return [
+        [{"step": 10.0 * (place + 1), "loss": loss} for place, loss in enumerate(losses)]
+        for losses in (train, valid)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "reason", "word", "silent"),
+    [
+        ([2, 1, 0.2], [2, 1.2, 1.6], "patience", "overfitting", ("plateau", "still falling")),
+        ([1, 1, 1], [1.001, 1.0, 1.0], "max_steps", "plateau", ("overfitting", "still")),
+        ([2, 1.5, 1], [2, 1.5, 1.1], "max_steps", "still falling by 27%", ("plateau", "overfit")),
+        ([2, 1, 0.5], [2, 1.2, 1.19], "max_steps", "138% above training", ("overfitting:",)),
+    ],
+)
+def test_curves(train, valid, reason, word, silent):
+    told = " | ".join(explain_curves(*curves(train, valid), reason, smoothed=False))
+    assert word in told
+    assert not any(other in told for other in silent)
+
+
+def test_the_best_step_and_the_reason_of_the_end():
+    told = explain_curves(*curves([2, 1, 1], [3, 2, 2.5]), "patience", smoothed=True)
+    assert told[0] == "best after 20 of 30 updates; ended early, no validation after it was better"
+    assert "label smoothing included" in told[1]
+    assert explain_curves([], [], "max_steps", smoothed=False) == []
+
+
+def layers(**changes: float):
+    row = {"step": 1.0}
+    for stack in ("encoder", "decoder"):
+        for layer in range(3):
+            row[f"{stack}.{layer}.gradient_norm"] = 0.1
+            row[f"{stack}.{layer}.update_ratio"] = -3.0
+            row[f"{stack}.{layer}.dead_units"] = 0.1
+        row[f"{stack}.final_norm.gradient_norm"] = 1e-9
+    return [{**row, **{key.replace("__", "."): value for key, value in changes.items()}}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"encoder__0__gradient_norm": 1e-6}, ["gradients vanish in the encoder: 1.0e-06 in enc"]),
+        ({"decoder__0__gradient_norm": 1e3}, ["gradients explode in the decoder: 1.0e+03 in dec"]),
+        ({"encoder__1__update_ratio": -0.5}, ["more than a tenth of itself changes in an update: "
+                                              "encoder.1;"]),
+        ({"decoder__2__update_ratio": -7.0}, ["hardly learning beside the others: decoder.2"]),
+        ({"encoder__2__dead_units": 0.75}, ["units that are zero at every token: encoder.2 75%"]),
+        ({}, []),
+    ],
+)  # fmt: skip
+def test_layers(changes, words):
+    told = explain_layers(layers(**changes))
+    assert len(told) == len(words)
+    assert all(line.startswith(word) for line, word in zip(told, words, strict=True))
+    assert explain_layers([]) == []
+
+
+def test_a_deep_post_norm_model_is_read_from_its_own_file(training):
+    """From the loop's file to words: a model whose first layer gets no gradient to speak of."""
+    import torch
+
+    one = training(diagnose_every=2, max_steps=4, model__num_encoder_layers=3)
+    with torch.no_grad():  # the residual path of layer 1 is cut to a millionth
+        one.model.encoder.layers[1].register_forward_hook(
+            lambda module, inputs, output: output.detach() + 1e-6 * (output - output.detach())
+        )
+    one.run()
+    told = explain_layers(read_history(one.history.path("diagnostics")))
+    assert told[0].startswith("gradients vanish in the encoder:")
+    assert "norm_position: pre" in told[0]

@@ -1,0 +1,240 @@
+"""`scratchformer predict`: the answers that the models give, from and into every kind of file."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.params import Tokenizer
+from scratchformer.prediction import load_predictor, predict_file
+from scratchformer.text.tokenizers import load_tokenizers, train_tokenizer
+from scratchformer.transformer import (
+    EncoderClassifier,
+    Transformer,
+    TransformerConfig,
+    beam_search,
+    greedy,
+    save_model,
+)
+
+WORDS = ["abba", "babel", "cab", "dada", "a", "deadbeef" * 4]
+LETTERS = Tokenizer(algorithm="character", vocab_size=64, lowercase=False)
+
+
+def save_scratch(folder: Path, **options: int) -> Path:
+    torch.manual_seed(1)
+    source = train_tokenizer(WORDS, LETTERS)
+    size = source.get_vocab_size()
+    config = TransformerConfig(
+        source_vocab_size=size, target_vocab_size=size, d_model=16, num_heads=2, d_ff=32,
+        num_encoder_layers=1, num_decoder_layers=1, max_length=12, **options,
+    )  # fmt: skip
+    model = EncoderClassifier(config) if options else Transformer(config)
+    save_model(model, folder)
+    source.save(str(folder / "source.json"))
+    if not options:
+        source.save(str(folder / "target.json"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_scratch(tmp_path_factory.mktemp("writer"))
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = save_scratch(tmp_path_factory.mktemp("classifier"), num_labels=3)
+    (folder / "labels.json").write_text('["low", "mid", "high"]')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("finetuned")
+    letters = sorted(set("".join(WORDS)))
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(f"##{x}" for x in letters),
+    ]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=12)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(1)
+    BertForSequenceClassification(
+        BertConfig(
+            vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+            intermediate_size=32, max_position_embeddings=12, num_labels=3,
+            id2label={0: "low", 1: "mid", 2: "high"}, label2id={"low": 0, "mid": 1, "high": 2},
+        )
+    ).save_pretrained(folder)  # fmt: skip
+    (folder / "training.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_text_from_scratch_is_what_the_model_writes(writer: Path, beam: int) -> None:
+    from scratchformer.transformer import load_model
+
+    model, tokenizers = load_model(writer), load_tokenizers(writer)
+    assert isinstance(model, Transformer) and tokenizers.target is not None
+    predictor = load_predictor(writer)
+    answers = predictor(WORDS, 1, beam)
+    for word, (answer,) in zip(WORDS, answers, strict=True):
+        ids = tokenizers.source.encode(word).ids
+        ids = ids if len(ids) <= 12 else [*ids[:11], 2]
+        source = torch.tensor([ids])
+        alone = greedy(model, source, 12) if beam == 1 else beam_search(model, source, beam, 12)
+        assert answer.text == tokenizers.target.decode(alone.ids[0].tolist())
+        assert answer.probability == pytest.approx(alone.scores.exp().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "finetuned"])
+def test_labels_are_ranked_with_their_probabilities(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    predictor = load_predictor(request.getfixturevalue(kind))
+    for answers in predictor(WORDS, 5, 1):
+        assert {answer.text for answer in answers} == {"low", "mid", "high"}
+        shares = [answer.probability for answer in answers]
+        assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1)
+    together = predictor(WORDS, 1, 1)
+    alone = [predictor([word], 1, 1)[0] for word in WORDS]
+    assert [a[0].text for a in together] == [a[0].text for a in alone]
+    assert [a[0].probability for a in together] == pytest.approx([a[0].probability for a in alone])
+
+
+def test_labels_agree_with_the_pipeline_of_transformers(finetuned: Path) -> None:
+    from transformers import pipeline
+
+    theirs = pipeline("text-classification", model=str(finetuned), device="cpu")
+    ours = load_predictor(finetuned)(WORDS[:5], 1, 1)
+    for word, (answer,) in zip(WORDS[:5], ours, strict=True):
+        (expected,) = theirs(word)
+        assert (answer.text, answer.probability) == (
+            expected["label"], pytest.approx(expected["score"], rel=1e-4),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+def test_tables_keep_their_columns_and_gain_the_answers(
+    tmp_path: Path, classifier: Path, ending: str
+) -> None:
+    rows = [{"id": str(n), "word": f'{word}, "x"\tü'} for n, word in enumerate(WORDS)]
+    source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
+    delimiter = "\t" if ending == "tsv" else ","
+    with source.open("w", encoding="utf-8-sig" if ending == "csv" else "utf-8", newline="") as file:
+        if ending == "jsonl":
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+        else:
+            table = csv.DictWriter(file, ["id", "word"], delimiter=delimiter)
+            table.writeheader()
+            table.writerows(rows)
+    predict_file(classifier, [], source, "word", target, 2, 1, batch_size=4)
+    with target.open(encoding="utf-8", newline="") as file:
+        written = [json.loads(line) for line in file] if ending == "jsonl" else list(
+            csv.DictReader(file, delimiter=delimiter)
+        )  # fmt: skip
+    assert [{"id": row["id"], "word": row["word"]} for row in written] == rows
+    expected = load_predictor(classifier)([row["word"] for row in rows], 2, 1)
+    assert [(row["prediction"], row["prediction_2"]) for row in written] == [
+        (first.text, second.text) for first, second in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("x.csv", b"id,word\n1,a\n", "x.csv: row 1 has no 'text' but id, word; see --column"),
+        ("x.csv", b"id,text\n1\n", "x.csv: row 1 has no 'text'"),
+        ("x.jsonl", b'{"text": "a"}\n{"text"\n', "x.jsonl:2: not JSON"),
+        ("x.jsonl", b"[1]\n", "x.jsonl:1: expected an object, found [1]"),
+        ("x.txt", b"abc\n\xff\xfe\n", "x.txt: not a text file in UTF-8"),
+        ("x.csv", b"text\n\xff\xfe\n", "x.csv: not a text file in UTF-8"),
+    ],
+)
+def test_a_bad_file_is_told_and_writes_nothing(
+    tmp_path: Path, writer: Path, name: str, content: bytes, expected: str
+) -> None:
+    source, target = tmp_path / name, tmp_path / "out.jsonl"
+    source.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        predict_file(writer, [], source, "text", target, 1, 1, 8)
+    assert expected in str(caught.value)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_bad_arguments(tmp_path: Path, writer: Path) -> None:
+    with pytest.raises(ParamsError, match="not both"):
+        predict_file(writer, ["a"], tmp_path / "x.csv", "text", None, 1, 1, 8)
+    with pytest.raises(ParamsError, match=r"ends in \.csv"):
+        predict_file(writer, ["a"], None, "text", tmp_path / "x.xlsx", 1, 1, 8)
+    with pytest.raises(ParamsError, match="gives one answer"):
+        predict_file(writer, ["a"], None, "text", None, 2, 1, 8)
+    with pytest.raises(DataError, match=r"no model here"):
+        predict_file(tmp_path, ["a"], None, "text", None, 1, 1, 8)
+    with pytest.raises(DataError, match="not found"):
+        predict_file(writer, [], tmp_path / "absent.csv", "text", None, 1, 1, 8)
+
+
+def test_a_damaged_model_is_told_in_one_line(tmp_path: Path, writer: Path) -> None:
+    for file in writer.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "d_model": 32}))
+    with pytest.raises(DataError, match="not a model that can be loaded"):
+        load_predictor(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["writer", "classifier", "finetuned"])
+def test_the_command_reads_a_pipe_and_imports_little(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Of a cold answer's time almost all is imports: those that are slow stay out."""
+    folder = request.getfixturevalue(kind)
+    slow = {"transformers", "torch._dynamo", "mlflow", "pandas", "pyarrow", "sklearn", "scipy"}
+    program = (
+        "import sys; from scratchformer.cli import app\n"
+        f"sys.argv = ['scratchformer', 'predict', '--model', {str(folder)!r}]\n"
+        "try: app()\n"
+        f"finally: print({slow} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], input="abba\n\ncab\n", text=True, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "set()\n")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["abba", "", "cab"]
+    assert all(0 <= float(line[2]) <= 1 for line in lines)
+
+
+@pytest.mark.parametrize(("asked", "threads"), [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)])
+def test_texts_on_the_command_line_are_answered_by_one_thread(
+    writer: Path, asked: dict[str, str], threads: int
+) -> None:
+    program = (
+        "import sys; from scratchformer.cli import app\n"
+        f"sys.argv = ['scratchformer', 'predict', '--model', {str(writer)!r}, 'abba']\n"
+        "try: app()\n"
+        "finally: print(sys.modules['torch'].get_num_threads(), file=sys.stderr)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment | asked, text=True, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, f"{threads}\n")

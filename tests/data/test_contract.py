@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.contract import MAX_CHARACTERS, BrokenContract, canonical, check
 from scratchformer.data.preparation.rows import RawRow
-from scratchformer.params import Task
 
 
-def row(task: Task, **values: Any) -> tuple[str, str, tuple[str, ...], str | None]:
+def row(task: TaskName, **values: Any) -> tuple[str, str, tuple[str, ...], str | None]:
     return tuple(check(RawRow(values, "folder/a.csv", 7), task))  # type: ignore[return-value]
 
 
@@ -40,7 +40,7 @@ def test_references_are_distinct_and_keep_their_order() -> None:
     assert found == ("x", "read", ("R IY D", "R EH D"), "1")
 
 
-BROKEN: dict[str, tuple[Task, dict[str, Any], str]] = {
+BROKEN: dict[str, tuple[TaskName, dict[str, Any], str]] = {
     "missing": ("classification", {"text": "a"}, "`label` is missing; expected text"),
     "null": ("seq2seq", {"source": None, "target": "b"}, "`source` is missing"),
     "blank": ("classification", {"text": " \u00a0\n", "label": "b"}, "`text` is empty"),

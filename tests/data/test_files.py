@@ -10,15 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from tests.data.conftest import Project
 
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.rows import BadRow, RawRow
 from scratchformer.data.sources.files import open_files
 from scratchformer.data.sources.text_lines import MAX_LINE_BYTES, read_lines
-from scratchformer.params import FilesSource, Task
+from scratchformer.params import FilesSource
 
 ROWS = [("=cmd|' /C calc'!A0", "eins"), ("<s>bold</s> & <unk>", "zwei"), ("naïve “Straße”", "3")]
 
 
-def read(task: Task, **source: Any) -> list[RawRow | BadRow]:
+def read(task: TaskName, **source: Any) -> list[RawRow | BadRow]:
     corpus = open_files(FilesSource(kind="files", **source), task)
     return list(corpus.splits["train"]())
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from scratchformer.base.files import write_json
-from scratchformer.params import Params, Task, load_params
+from scratchformer.base.tasks import TaskName
+from scratchformer.params import Params, load_params
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["cat", "act", "tac", "cataract", "attic", "tact", "at", "tic"]
@@ -51,10 +52,10 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_workspace(
     tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Task], Params]:
+) -> Callable[[TaskName], Params]:
     """Build what the stage reads in a new current folder; gives the parameters to run it with."""
 
-    def make(task: Task) -> Params:
+    def make(task: TaskName) -> Params:
         monkeypatch.chdir(tmp_path)
         write_scratch(task)
         write_finetuned(tiny_bert)
@@ -72,7 +73,7 @@ def make_workspace(
     return make
 
 
-def write_scratch(task: Task) -> None:
+def write_scratch(task: TaskName) -> None:
     """models/scratch, its description and its predictions."""
     import torch
 
@@ -136,7 +137,7 @@ def write_finetuned(tiny_bert: Path) -> None:
     )
 
 
-def write_info(track: str, task: Task, classes: dict[str, str]) -> None:
+def write_info(track: str, task: TaskName, classes: dict[str, str]) -> None:
     labels = [{"name": name, "description": text} for name, text in classes.items()]
     write_json(
         Path(f"data/prepared/{track}/info.json"),
@@ -241,7 +242,7 @@ def histories(points: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return train, valid
 
 
-def metrics_of(task: Task) -> dict[str, Any]:
+def metrics_of(task: TaskName) -> dict[str, Any]:
     """reports/metrics.json with every kind of entry that the report reads."""
     ends = {"low": 0.3, "high": 0.5}
     scores = {"accuracy": 0.4, "macro_f1": 0.35, "loss": 1.0, "intervals": {"accuracy": ends}}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from scratchformer.params import Params, Task
+from scratchformer.base.tasks import TaskName
+from scratchformer.params import Params
 from scratchformer.pretrained.hub.loading import load_encoder, load_finetuned, load_tokenizer_folder
 from scratchformer.text.tokenizers import BOS_ID, load_tokenizers
 from scratchformer.transformer import Transformer, collect_attention, load_model
@@ -24,7 +25,7 @@ from scratchformer.visualization.analysis.attention import (
 from scratchformer.visualization.analysis.attribution import integrated_gradients
 from scratchformer.visualization.analysis.predictions import UnavailableError
 
-Make = Callable[[Task], Params]
+Make = Callable[[TaskName], Params]
 
 
 def test_attention_of_the_transformer_is_that_of_its_forward_pass(make_workspace: Make) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scratchformer.params import Params, Task
+from scratchformer.base.tasks import TaskName
+from scratchformer.params import Params
 from scratchformer.stages.visualize import visualize
 from scratchformer.tracking import StageRun
 from scratchformer.visualization.analysis.predictions import load_metrics
@@ -15,7 +16,7 @@ from scratchformer.visualization.report.sections import chapters
 
 from .conftest import MARKUP, class_predictions, histories, write_predictions
 
-Make = Callable[[Task], Params]
+Make = Callable[[TaskName], Params]
 FINETUNE = {
     "finetune-scores", "finetune-loss", "finetune-learning-rate", "finetune-gradient-norm",
     "finetune-validation-scores", "finetune-embeddings", "finetune-attention-1-before",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 Track = Literal["scratch", "finetune"]
+TRACKS: tuple[Track, ...] = ("scratch", "finetune")
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 STAGES = ("prepare", "tokenize", "train_scratch", "finetune", "evaluate", "visualize")

@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import sha256
+from scratchformer.base.mappings import flatten
 
 Facts = dict[str, str | int | float | bool | None]
 
@@ -40,7 +40,7 @@ def collect_facts(
     """
     facts: Facts = {}
     for name, section in sections.items():
-        facts |= {f"{name}.{key}": value for key, value in _flat(section.model_dump())}
+        facts |= {f"{name}.{key}": value for key, value in flatten(section.model_dump())}
     for path in inputs:
         facts |= {file.as_posix(): sha256(file) for file in _files(path)}
     for name in code:
@@ -65,14 +65,6 @@ def differing(facts: Facts, others: Facts) -> list[str]:
         for name in facts.keys() | others.keys()
         if facts.get(name, absent) != others.get(name, absent)
     )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _files(path: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from scratchformer.base.choices import did_you_mean
 from scratchformer.base.errors import ParamsError
 from scratchformer.base.files import write_whole
 from scratchformer.params import parse_params, read_yaml
@@ -40,7 +41,8 @@ def apply_preset(
     """
     known = list_presets(folder)
     if name not in known:
-        raise ParamsError(f"no preset is called {name!r}; {_nearest(name, list(known))}")
+        hint = did_you_mean(name, list(known), "presets")
+        raise ParamsError(f"no preset is called {name!r}; {hint}")
     document = _read_mapping(params)
     before = dict(_leaves(document))
     merge(document, _read_mapping(folder / f"{name}.yaml"))
@@ -155,11 +157,3 @@ def _writer() -> Any:
         type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     return yaml
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    from rapidfuzz import process
-
-    match = process.extractOne(name, known, score_cutoff=60)
-    listed = ", ".join(known)
-    return f"did you mean {match[0]}? (presets: {listed})" if match else f"presets: {listed}"

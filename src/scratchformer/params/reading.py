@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from scratchformer.base.choices import did_you_mean, nearest
 from scratchformer.base.errors import ParamsError
 from scratchformer.params.schema import Params
 
@@ -56,7 +57,7 @@ def parse_params(document: Any, path: Path) -> Params:
         problems = error.errors()
         # A misspelt key is also a missing one; its own line says all.
         meant = {
-            (*problem["loc"][:-1], _nearest(str(problem["loc"][-1]), _valid_keys(problem["loc"])))
+            (*problem["loc"][:-1], nearest(str(problem["loc"][-1]), _valid_keys(problem["loc"])))
             for problem in problems
             if problem["type"] == "extra_forbidden"
         }
@@ -87,13 +88,13 @@ def _describe(problem: Any, document: Any, path: Path) -> str:
         location.append("kind")
     where = f"{path}:{_line_of(location, document)}: {'.'.join(map(str, location)) or 'the file'}"
     if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {_did_you_mean(location[-1], _valid_keys(problem['loc']))}"
+        return f"{where}: unknown key; {did_you_mean(location[-1], _valid_keys(problem['loc']))}"
     if problem["type"] == "union_tag_invalid":
         kinds = [kind.strip("'") for kind in problem["ctx"]["expected_tags"].split(", ")]
         found = problem["ctx"]["tag"]
-        return f"{where}: unknown kind {found!r}; {_did_you_mean(found, kinds)}"
+        return f"{where}: unknown kind {found!r}; {did_you_mean(found, kinds)}"
     if problem["type"] == "union_tag_not_found":
-        written = _nearest("kind", [str(key) for key in problem["input"]])
+        written = nearest("kind", [str(key) for key in problem["input"]])
         hint = f"did you write it as {written}?" if written else "the other keys depend on it"
         return f"{where}: missing; {hint}"
     if problem["type"] == "missing":
@@ -107,8 +108,8 @@ def _describe(problem: Any, document: Any, path: Path) -> str:
     hint = ""
     if problem["type"] == "literal_error":
         choices = [choice.strip("'") for choice in re.split(", | or ", problem["ctx"]["expected"])]
-        nearest = _nearest(str(problem["input"]), choices)
-        hint = f"; did you mean {nearest}?" if nearest else ""
+        match = nearest(str(problem["input"]), choices)
+        hint = f"; did you mean {match}?" if match else ""
     return f"{where}: {message}, found {_show(problem['input'])}{hint}"
 
 
@@ -139,18 +140,6 @@ def _line_of(location: list[int | str], document: Any) -> int:
         except (AttributeError, KeyError, IndexError, TypeError):
             break
     return line
-
-
-def _did_you_mean(word: object, valid: list[str]) -> str:
-    match, listed = _nearest(str(word), valid), ", ".join(valid)
-    return f"did you mean {match}? (valid: {listed})" if match else f"valid: {listed}"
-
-
-def _nearest(word: str, valid: list[str]) -> str | None:
-    from rapidfuzz import fuzz, process
-
-    match = process.extractOne(word, valid, scorer=fuzz.ratio, score_cutoff=60)
-    return match[0] if match else None
 
 
 def _valid_keys(loc: tuple[int | str, ...]) -> list[str]:

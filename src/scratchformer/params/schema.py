@@ -8,10 +8,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from scratchformer.base.tasks import TaskName
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Task = Literal["seq2seq", "classification"]
 FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "parallel_text"]
 
 
@@ -106,7 +107,7 @@ class Split(Section):
 
 
 class Track(Section):
-    task: Task
+    task: TaskName
     source: Source
     split: Split
 

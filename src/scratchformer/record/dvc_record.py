@@ -5,11 +5,11 @@ Reading these two files takes milliseconds; importing DVC to ask it takes a seco
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from scratchformer.base.errors import DataError
+from scratchformer.base.mappings import flatten
 
 _IGNORED_FOLDERS = {"__pycache__"}  # the same as in .dvcignore
 
@@ -54,15 +54,6 @@ def select_params(stage: dict[str, Any], values: dict[str, Any]) -> dict[str, An
         for key, value in flatten(values)
         if any(key == name or key.startswith(name + ".") for name in names)
     }
-
-
-def flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested mappings with their dotted names; a list is a leaf."""
-    if isinstance(values, dict):
-        for key, value in values.items():
-            yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, values
 
 
 def locked_outs(stage: dict[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ The only place where the test split is scored.
 
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.base.layout import METRICS, PREDICTIONS, TOKENIZED
+from scratchformer.base.layout import METRICS, PREDICTIONS, TOKENIZED, TRACKS, Track
 from scratchformer.base.terminal import Summary
 from scratchformer.params import Params
 
@@ -20,13 +20,16 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
     from scratchformer.base.files import write_json
     from scratchformer.evaluation.tables.results_table import summary_rows
     from scratchformer.evaluation.tracks.finetune import evaluate_finetune
-    from scratchformer.evaluation.tracks.report import rounded
+    from scratchformer.evaluation.tracks.report import TrackReport, rounded
     from scratchformer.evaluation.tracks.scratch import evaluate_scratch
 
     torch.set_num_threads(params.run.threads)
-    for track in ("scratch", "finetune"):
+    for track in TRACKS:
         run.log_input(f"{track}-test", TOKENIZED / track / "test.arrow", "evaluation")
-    reports = {"scratch": evaluate_scratch(params), "finetune": evaluate_finetune(params)}
+    reports: dict[Track, TrackReport] = {
+        "scratch": evaluate_scratch(params),
+        "finetune": evaluate_finetune(params),
+    }
 
     settings = params.evaluate
     method = {"confidence": settings.confidence, "resamples": settings.bootstrap_resamples}

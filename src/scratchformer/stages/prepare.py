@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.base.layout import DATA_REPORT, PREPARED, REJECTED_ROWS, Track
+from scratchformer.base.layout import DATA_REPORT, PREPARED, REJECTED_ROWS, TRACKS, Track
 from scratchformer.base.terminal import Summary, progress
 from scratchformer.params import Params
 
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
 
-TRACKS: tuple[Track, ...] = ("scratch", "finetune")
 RAW = Path("data/raw")
 
 

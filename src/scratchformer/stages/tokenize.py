@@ -4,14 +4,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.base.layout import PREPARED, SPLITS, TOKENIZED, TOKENIZERS, TOKENS_REPORT, Track
+from scratchformer.base.layout import (
+    PREPARED,
+    SPLITS,
+    TOKENIZED,
+    TOKENIZERS,
+    TOKENS_REPORT,
+    TRACKS,
+    Track,
+)
 from scratchformer.base.terminal import Summary, progress
 from scratchformer.params import Params
 
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
 
-TRACKS: tuple[Track, ...] = ("scratch", "finetune")
 
 
 def tokenize(params: Params, run: "StageRun") -> Summary:

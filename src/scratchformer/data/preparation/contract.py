@@ -16,23 +16,23 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.rows import RawRow, Row
-from scratchformer.params import Task
 
 MAX_CHARACTERS = 100_000
 """Longest text. A line beyond it is a file that lost its line ends, or not text at all."""
 
 PAIR_MARK = "\t"
 
-INPUT_FIELD: dict[Task, str] = {"seq2seq": "source", "classification": "text"}
-ANSWER_FIELD: dict[Task, str] = {"seq2seq": "target", "classification": "label"}
+INPUT_FIELD: dict[TaskName, str] = {"seq2seq": "source", "classification": "text"}
+ANSWER_FIELD: dict[TaskName, str] = {"seq2seq": "target", "classification": "label"}
 
 
 class BrokenContract(Exception):
     """A row is not what it must be; the message is the reason written to the report."""
 
 
-def check(raw: RawRow, task: Task) -> Row:
+def check(raw: RawRow, task: TaskName) -> Row:
     """The canonical row.
 
     Raises:

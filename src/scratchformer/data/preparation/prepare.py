@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from scratchformer import params
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.layout import REJECTED_ROWS, SPLITS, Track
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.contract import BrokenContract, check
 from scratchformer.data.preparation.prepared import SCHEMAS, Info, Label
 from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow, Row
@@ -123,7 +124,7 @@ def _batches(
         yield _spool_batch(good)
 
 
-def _checked(raw: RawRow | BadRow, task: params.Task) -> Row | BadRow:
+def _checked(raw: RawRow | BadRow, task: TaskName) -> Row | BadRow:
     if isinstance(raw, BadRow):
         return raw
     try:
@@ -180,7 +181,7 @@ def _read_spool(spool: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
             yield index * BATCH_ROWS, reader.get_batch(index)
 
 
-def _write_splits(task: params.Task, plan: Plan, spool: Path, folder: Path) -> None:
+def _write_splits(task: TaskName, plan: Plan, spool: Path, folder: Path) -> None:
     """The second pass."""
     further = _further_targets(plan, spool)
     schema = SCHEMAS[task]

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json, write_json
 from scratchformer.base.layout import PREPARED, SplitName, Track
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.rows import BATCH_ROWS
-from scratchformer.params import Task
 
-SCHEMAS: dict[Task, pa.Schema] = {
+SCHEMAS: dict[TaskName, pa.Schema] = {
     "seq2seq": pa.schema(
         [("id", pa.string()), ("source", pa.string()), ("targets", pa.list_(pa.string())),
          ("group", pa.string())]
@@ -37,7 +37,7 @@ class Label:
 class Info:
     """What the rows are. The id of a label is its place in `labels`, sorted by name."""
 
-    task: Task
+    task: TaskName
     name: str
     description: str
     origin: str

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from scratchformer.base.layout import SplitName
-from scratchformer.params import Task
+from scratchformer.base.tasks import TaskName
 
 BATCH_ROWS = 10_000
 """Rows that are handled together; the most of which the texts are in memory at once."""
@@ -50,7 +50,7 @@ class Corpus:
     description: str
     origin: str
     licence: str
-    task: Task
+    task: TaskName
     splits: Mapping[SplitName, SplitReader]
     grouped: bool = False  # rows carry a group that must stay in one split
     merge_references: bool = False  # rows of one source text become one row with several targets

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from scratchformer.base.errors import DataError
 from scratchformer.base.layout import SPLITS
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.digests import digest
 from scratchformer.data.preparation.rows import BATCH_ROWS
-from scratchformer.params import Task
 
 QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
@@ -58,7 +58,7 @@ class _Column:
         }
 
 
-def describe(folder: Path, task: Task) -> dict[str, Any]:
+def describe(folder: Path, task: TaskName) -> dict[str, Any]:
     """Figures of the three splits in `folder`.
 
     Raises:

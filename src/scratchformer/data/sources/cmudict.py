@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow
-from scratchformer.params import Task
 
 _VARIANT = re.compile(r"\(\d+\)$")  # "read(2)" is another pronunciation of "read"
 _STRESS = str.maketrans("", "", "012")  # "AH0" → "AH": the literature scores without stress
 
 
-def open_cmudict(task: Task) -> Corpus:
+def open_cmudict(task: TaskName) -> Corpus:
     """One row a word; its targets are all listed pronunciations, phonemes parted by one blank."""
     if task != "seq2seq":
         raise ParamsError(f"source cmudict is for the task seq2seq, not {task}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from scratchformer.base.choices import nearest
 from scratchformer.base.errors import DataError
 
 
@@ -11,16 +12,12 @@ def demand_columns(place: str, wanted: Mapping[str, str], present: Sequence[str]
     Raises:
         DataError: one is not; the message names the nearest.
     """
-    from rapidfuzz import process, utils
-
     for field, column in wanted.items():
         if column in present:
             continue
-        match = process.extractOne(
-            column, present, processor=utils.default_process, score_cutoff=60
-        )
+        match = nearest(column, present)
         shown = ", ".join(map(repr, present[:20]))
-        hint = f"did you mean {match[0]!r}? " if match else ""
+        hint = f"did you mean {match!r}? " if match else ""
         raise DataError(
             f"{place}: no column {column!r} (source.columns.{field}); {hint}columns: {shown}"
         )

@@ -11,10 +11,11 @@ from typing import get_args
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.base.layout import SPLITS, SplitName
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.contract import ANSWER_FIELD, INPUT_FIELD
 from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow, SplitReader
 from scratchformer.data.sources import delimited, jsonl, parallel_text, parquet
-from scratchformer.params import FileFormat, FilesSource, HubSource, Task
+from scratchformer.params import FileFormat, FilesSource, HubSource
 
 _SUFFIXES: dict[str, FileFormat] = {
     ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
@@ -23,7 +24,7 @@ _SUFFIXES: dict[str, FileFormat] = {
 Reader = Callable[[Path, dict[str, str]], Iterator[RawRow | BadRow]]
 
 
-def open_files(source: FilesSource, task: Task) -> Corpus:
+def open_files(source: FilesSource, task: TaskName) -> Corpus:
     """One reader for each split whose file is named.
 
     Raises:
@@ -60,7 +61,7 @@ def open_files(source: FilesSource, task: Task) -> Corpus:
     )
 
 
-def wanted_columns(source: FilesSource | HubSource, task: Task) -> dict[str, str]:
+def wanted_columns(source: FilesSource | HubSource, task: TaskName) -> dict[str, str]:
     """Canonical field → column. Input and answer are always read, the others only when named.
 
     Raises:

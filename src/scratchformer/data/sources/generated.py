@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from scratchformer.base.errors import ParamsError
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow
-from scratchformer.params import GeneratedSource, Task
+from scratchformer.params import GeneratedSource
 
 _PROSE = re.compile(r"[A-Z][a-z]*( \(?[A-Za-z0-9'-]+\)?[,;:]?)+[.!?]")
 _MARKUP = re.compile(r"^(\* |\d+\. )|\[\w+\]|\*+|`+|(?<!\w)\"|\"(?!\w)")
@@ -27,7 +28,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _REVERSE_LENGTHS = (1, 20)
 
 
-def open_generated(source: GeneratedSource, task: Task, seed: int) -> Corpus:
+def open_generated(source: GeneratedSource, task: TaskName, seed: int) -> Corpus:
     """`source.rows` different rows, drawn by `seed`.
 
     Raises:

@@ -13,15 +13,16 @@ from typing import Any
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.layout import SPLITS, SplitName
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.contract import ANSWER_FIELD
 from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow, SplitReader
 from scratchformer.data.sources.columns import demand_columns
 from scratchformer.data.sources.files import wanted_columns
 from scratchformer.data.sources.parquet import rows_of
-from scratchformer.params import HubSource, Task
+from scratchformer.params import HubSource
 
 
-def open_hub(source: HubSource, task: Task) -> Corpus:
+def open_hub(source: HubSource, task: TaskName) -> Corpus:
     """Download (or find in the cache) the named splits.
 
     Raises:

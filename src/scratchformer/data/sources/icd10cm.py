@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from scratchformer.base.errors import ParamsError
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.digests import digest, normalised
 from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow
-from scratchformer.params import PackageSource, Task
+from scratchformer.params import PackageSource
 
 MIN_CATEGORIES = 10
 """A chapter with fewer categories cannot be in train, valid and test at once; it is left out."""
 
 
-def open_icd10cm(source: PackageSource, task: Task, seed: int) -> Corpus:
+def open_icd10cm(source: PackageSource, task: TaskName, seed: int) -> Corpus:
     """One row a code: its description, its chapter ("01" … "21") and its category as the group."""
     if task != "classification":
         raise ParamsError(f"source icd10cm is for the task classification, not {task}")

@@ -10,10 +10,10 @@ import pyarrow as pa
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json
 from scratchformer.base.layout import TOKENIZED, SplitName, Track
-from scratchformer.params import Task
+from scratchformer.base.tasks import TaskName
 
 
-def schema_of(task: Task, *id_columns: str) -> pa.Schema:
+def schema_of(task: TaskName, *id_columns: str) -> pa.Schema:
     """`row`, the columns of token ids, and `label` (an id) where the task is classification."""
     fields = [("row", pa.int32()), *((name, pa.list_(pa.int32())) for name in id_columns)]
     return pa.schema(fields + ([("label", pa.int32())] if task == "classification" else []))

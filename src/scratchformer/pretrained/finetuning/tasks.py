@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from scratchformer.base.tasks import TaskName
 from scratchformer.data.tokenized.batches import Ids, TokenColumn
-from scratchformer.params import Task
 from scratchformer.pretrained.inference import logits, padded_inputs
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Sequences:
 
 
 def make_task(
-    task: Task, model: "PreTrainedModel", train: pa.Table, valid: pa.Table
+    task: TaskName, model: "PreTrainedModel", train: pa.Table, valid: pa.Table
 ) -> FinetuneTask:
     """The task by its name in params.yaml."""
     if task == "classification":

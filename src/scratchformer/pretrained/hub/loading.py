@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scratchformer.base.errors import DataError, ParamsError
-from scratchformer.params import Pretrained, Task
+from scratchformer.base.tasks import TaskName
+from scratchformer.params import Pretrained
 from scratchformer.pretrained.hub.locating import check_folder, locate
 from scratchformer.runtime.randomness import counted_seed
 
@@ -97,7 +98,7 @@ def _prefixed(model: "PreTrainedModel", pretrained: Pretrained) -> "PreTrainedMo
 
 
 def load_finetuned(
-    folder: Path, attention: Attention = "sdpa", task: Task = "classification"
+    folder: Path, attention: Attention = "sdpa", task: TaskName = "classification"
 ) -> "PreTrainedModel":
     """A complete fine-tuned model: every weight must be in the folder."""
     import transformers

@@ -17,7 +17,8 @@ from typing import Any
 
 from filelock import Timeout
 
-from scratchformer.record.dvc_record import flatten, read_stages, select_params
+from scratchformer.base.mappings import flatten
+from scratchformer.record.dvc_record import read_stages, select_params
 from scratchformer.tracking.live import child
 from scratchformer.tracking.live.execution import Execution, ProcessId
 from scratchformer.tracking.mirror import parent

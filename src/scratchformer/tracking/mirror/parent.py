@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from scratchformer.base import layout
-from scratchformer.record.dvc_record import dvc_hash, flatten, locked_outs, paths_of, select_params
+from scratchformer.base.mappings import flatten
+from scratchformer.record.dvc_record import dvc_hash, locked_outs, paths_of, select_params
 from scratchformer.tracking.live.execution import Execution
 from scratchformer.tracking.mirror.store import Store, process_of, process_tags
 

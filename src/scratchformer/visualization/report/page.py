@@ -120,7 +120,7 @@ def write_report(
                     items.append(item)
         parts.append((chapter, items))
     environment = Environment(
-        loader=PackageLoader("scratchformer.visualization", "."),
+        loader=PackageLoader("scratchformer.visualization.report", "."),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -128,7 +128,7 @@ def write_report(
     )
     environment.tests["picture"] = lambda item: isinstance(item, _Embedded)
     environment.tests["table"] = lambda item: isinstance(item, Table)
-    template = environment.get_template("report.html.jinja")
+    template = environment.get_template("page.html.jinja")
     html = template.render(title=title, facts=facts, chapters=parts)
     with write_whole(page) as temporary:
         temporary.write_text(html, encoding="utf-8")

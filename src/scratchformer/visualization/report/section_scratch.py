@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
-from scratchformer.params import Task
+from scratchformer.base.tasks import TaskName
 from scratchformer.text.tokenizers import SPECIAL_TOKENS
 from scratchformer.visualization.analysis.attention import (
     MAX_TOKENS,
@@ -54,7 +54,7 @@ class ScratchModel:
 
     model: "Model"
     tokenizers: "TokenizerPair"
-    task: Task
+    task: TaskName
 
 
 def scratch_chapter(scratch: ScratchModel, examples: int, points: int) -> Chapter:

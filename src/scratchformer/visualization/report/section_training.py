@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from scratchformer.base.layout import HISTORY, Track
-from scratchformer.params import Task
+from scratchformer.base.tasks import TaskName
 from scratchformer.visualization.analysis.predictions import load_history
 from scratchformer.visualization.plots.curves import (
     gradient_norm_curve,
@@ -17,7 +17,7 @@ from scratchformer.visualization.report.page import Chapter, Item, Missing, Pict
 MODEL_NAMES: dict[Track, str] = {"scratch": "from-scratch model", "finetune": "fine-tuned model"}
 
 
-def training_chapter(track: Track, task: Task, clip_norm: float | None) -> Chapter:
+def training_chapter(track: Track, task: TaskName, clip_norm: float | None) -> Chapter:
     """Losses, learning rate, gradient norms and validation scores of one training.
 
     `clip_norm` is the largest gradient norm that the training let through, if it is known.
@@ -31,7 +31,7 @@ def training_chapter(track: Track, task: Task, clip_norm: float | None) -> Chapt
     )
 
 
-def _items(track: Track, task: Task, clip_norm: float | None) -> Iterator[Item]:
+def _items(track: Track, task: TaskName, clip_norm: float | None) -> Iterator[Item]:
     name = MODEL_NAMES[track]
     train, valid = load_history(track, "train"), load_history(track, "valid")
     unit = "nats per target token" if task == "seq2seq" else "nats per row"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scratchformer.base.layout import FINETUNED_MODEL, SCRATCH_MODEL, Track
+from scratchformer.base.layout import FINETUNED_MODEL, SCRATCH_MODEL, TRACKS
 from scratchformer.data.preparation.prepared import load_info
 from scratchformer.params import Params
 from scratchformer.pretrained.hub.loading import load_encoder, load_finetuned, load_tokenizer_folder
@@ -17,8 +17,6 @@ from scratchformer.visualization.report.section_finetune import Encoders, finetu
 from scratchformer.visualization.report.section_results import results_chapter
 from scratchformer.visualization.report.section_scratch import ScratchModel, scratch_chapter
 from scratchformer.visualization.report.section_training import training_chapter
-
-TRACKS: tuple[Track, ...] = ("scratch", "finetune")
 
 
 def chapters(params: Params, metrics: Mapping[str, Any]) -> Iterator[Chapter]:

@@ -1,0 +1,13 @@
+"""Nested mappings."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings with their dotted names; a list is a leaf."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, values

@@ -3,6 +3,7 @@
 The only place where the test split is scored.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scratchformer.base.layout import METRICS, PREDICTIONS, TOKENIZED, TRACKS, Track
@@ -10,6 +11,7 @@ from scratchformer.base.terminal import Summary
 from scratchformer.params import Params
 
 if TYPE_CHECKING:
+    from scratchformer.evaluation.tracks.report import TrackReport
     from scratchformer.tracking import StageRun
 
 
@@ -48,7 +50,7 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
     return Summary("evaluate", summary_rows(metrics), [METRICS, PREDICTIONS], warnings)
 
 
-def _write_predictions(reports: dict[str, Any]) -> None:
+def _write_predictions(reports: "Mapping[Track, TrackReport]") -> None:
     """One Parquet file a system, one CSV file a table; the folder appears at once."""
     import pandas as pd
     import pyarrow.parquet as pq

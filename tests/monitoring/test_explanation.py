@@ -3,6 +3,9 @@
 import pytest
 
 from scratchformer.monitoring.explanation import explain_curves, explain_layers, read_history
+from scratchformer.monitoring.stop_reason import StopReason
+
+MAX_STEPS, PATIENCE = StopReason
 
 
 def curves(train: list[float], valid: list[float]):
@@ -15,10 +18,12 @@ def curves(train: list[float], valid: list[float]):
 @pytest.mark.parametrize(
     ("train", "valid", "reason", "word", "silent"),
     [
-        ([2, 1, 0.2], [2, 1.2, 1.6], "patience", "overfitting", ("plateau", "still falling")),
-        ([1, 1, 1], [1.001, 1.0, 1.0], "max_steps", "plateau", ("overfitting", "still")),
-        ([2, 1.5, 1], [2, 1.5, 1.1], "max_steps", "still falling by 27%", ("plateau", "overfit")),
-        ([2, 1, 0.5], [2, 1.2, 1.19], "max_steps", "138% above training", ("overfitting:",)),
+        ([2, 1, 0.2], [2, 1.2, 1.6], PATIENCE, "overfitting", ("plateau", "still falling")),
+        ([1, 1, 1], [1.001, 1.0, 1.0], MAX_STEPS, "plateau", ("overfitting", "still")),
+        ([2, 1.5, 1], [2, 1.5, 1.1], MAX_STEPS, "still falling by 27%", ("plateau", "overfit")),
+        # The loss still falls, but what decides (the accuracy of a fine-tuning) does not.
+        ([2, 1.5, 1], [2, 1.5, 1.1], PATIENCE, "ended early", ("still falling",)),
+        ([2, 1, 0.5], [2, 1.2, 1.19], MAX_STEPS, "138% above training", ("overfitting:",)),
     ],
 )
 def test_curves(train, valid, reason, word, silent):
@@ -28,10 +33,10 @@ def test_curves(train, valid, reason, word, silent):
 
 
 def test_the_best_step_and_the_reason_of_the_end():
-    told = explain_curves(*curves([2, 1, 1], [3, 2, 2.5]), "patience", smoothed=True)
+    told = explain_curves(*curves([2, 1, 1], [3, 2, 2.5]), PATIENCE, smoothed=True)
     assert told[0] == "best after 20 of 30 updates; ended early, no validation after it was better"
     assert "label smoothing included" in told[1]
-    assert explain_curves([], [], "max_steps", smoothed=False) == []
+    assert explain_curves([], [], MAX_STEPS, smoothed=False) == []
 
 
 def layers(**changes: float):

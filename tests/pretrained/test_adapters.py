@@ -94,7 +94,7 @@ def test_what_is_saved_is_a_plain_model_that_learned(
     assert (probabilities.argmax(axis=1) == gold).mean() == report.valid["accuracy"]
     loss = -np.log(probabilities[np.arange(50), gold]).mean()
     assert report.valid["loss"] == pytest.approx(loss, abs=1e-5)
-    assert read_json(place.output / "training.json")["stop_reason"] == "all epochs done"
+    assert read_json(place.output / "training.json")["stop_reason"] == "max_steps"
 
 
 def test_only_adapters_head_and_pooler_are_trained(whole: tuple[Place, FinetuneReport]) -> None:

@@ -16,6 +16,7 @@ import torch
 from scratchformer.base.errors import GateError, Interrupted, ParamsError
 from scratchformer.base.files import read_json, sha256
 from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finetune, save_finetuned
 from scratchformer.pretrained.finetuning.freezing import freeze
@@ -292,7 +293,7 @@ def test_patience_stops_a_training_that_gets_no_better(runs: Runs) -> None:
     report = runs.run(changed(learning_rate=1e-12, patience=2, epochs=8))
     valid = [(float(row[2]), -float(row[1])) for row in runs.curve("valid")[1:]]
     best = valid.index(max(valid))
-    assert report.stop_reason == "no better validation score"
+    assert report.stop_reason == StopReason.PATIENCE
     assert report.best_step == (best + 1) * UPDATES_AN_EPOCH
     assert report.steps == (best + 3) * UPDATES_AN_EPOCH < 80
     assert int(runs.curve("train")[-1][0]) == report.steps

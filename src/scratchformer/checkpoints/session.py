@@ -11,7 +11,7 @@ from scratchformer.base.terminal import say
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.checkpoints.fingerprint import Facts, differing, digest
 from scratchformer.checkpoints.writer_lock import only_writer
-from scratchformer.runtime.processes import process_rank
+from scratchformer.runtime.processes import rank
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def training_session(root: Path, facts: Facts) -> Iterator[Checkpoints]:
         BusyError: another process holds one of the locks.
     """
     folder = root / digest(facts)
-    if process_rank():  # of several processes of one training, the first holds the locks
+    if rank():  # of several processes of one training, the first holds the locks
         yield Checkpoints(folder)
         return
     here = Path.cwd().as_posix()

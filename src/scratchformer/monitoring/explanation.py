@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from scratchformer.monitoring.stop_reason import StopReason
+
 Rows = Sequence[Mapping[str, float]]
 
 PLATEAU = 0.005  # a change of the validation loss below this share of it is none
@@ -19,12 +21,14 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{key: float(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
 
 
-def explain_curves(train: Rows, valid: Rows, stop_reason: str, smoothed: bool) -> list[str]:
+def explain_curves(
+    train: Rows, valid: Rows, stop_reason: StopReason, smoothed: bool
+) -> list[str]:
     """Best step, why it ended, the gap between the two losses, and whether it had stopped gaining.
 
     Args:
         train, valid: rows with `step` and `loss`.
-        stop_reason: "patience", or anything else for a training that used all its updates.
+        stop_reason: whether more updates were refused or had come to their end.
         smoothed: whether the training loss includes label smoothing, which keeps it high.
     """
     if not valid or not train:
@@ -32,7 +36,7 @@ def explain_curves(train: Rows, valid: Rows, stop_reason: str, smoothed: bool) -
     best = min(valid, key=lambda row: row["loss"])
     last = valid[-1]
     told = [f"best after {best['step']:,.0f} of {last['step']:,.0f} updates"]
-    if stop_reason == "patience":
+    if stop_reason == StopReason.PATIENCE:
         told[0] += "; ended early, no validation after it was better"
     training = train[-1]["loss"]
     if smoothed:
@@ -59,7 +63,7 @@ def explain_curves(train: Rows, valid: Rows, stop_reason: str, smoothed: bool) -
                 f"plateau: the last two validations changed the loss by less than {PLATEAU:.1%}; "
                 "more updates of this kind will not help"
             )
-        elif best is last and gains[-1] > 4 * PLATEAU and stop_reason != "patience":
+        elif best is last and gains[-1] > 4 * PLATEAU and stop_reason != StopReason.PATIENCE:
             told.append(
                 f"still falling by {gains[-1]:.0%} a validation: more updates would help"
             )

@@ -11,33 +11,33 @@ import torch
 from torch import Tensor
 from torch import distributed as group
 
-from scratchformer.runtime.processes import process_count
+from scratchformer.runtime.processes import world_size
 
 
-def added_up(values: Sequence[float], device: torch.device) -> list[float]:
+def all_reduce_sum(values: Sequence[float], device: torch.device) -> list[float]:
     """The sums over all processes."""
     return _exchange(values, device, lambda tensor: group.all_reduce(tensor, group.ReduceOp.SUM))
 
 
-def largest(values: Sequence[float], device: torch.device) -> list[float]:
+def all_reduce_max(values: Sequence[float], device: torch.device) -> list[float]:
     """The largest over all processes, each value for itself."""
     return _exchange(values, device, lambda tensor: group.all_reduce(tensor, group.ReduceOp.MAX))
 
 
-def of_first(values: Sequence[float], device: torch.device) -> list[float]:
+def broadcast_from_first(values: Sequence[float], device: torch.device) -> list[float]:
     """The values of the first process; the others give as many of any kind."""
     return _exchange(values, device, lambda tensor: group.broadcast(tensor, src=0))
 
 
 def wait_for_first(device: torch.device) -> None:
     """Go on when the first process has come to this line too."""
-    of_first([0.0], device)
+    broadcast_from_first([0.0], device)
 
 
 def _exchange(
     values: Sequence[float], device: torch.device, how: Callable[[Tensor], object]
 ) -> list[float]:
-    if process_count() == 1:
+    if world_size() == 1:
         return list(values)
     tensor = torch.tensor(values, dtype=torch.float64, device=device)
     how(tensor)

@@ -6,11 +6,11 @@
 import os
 
 
-def process_count() -> int:
+def world_size() -> int:
     """How many there are, on all machines."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
-def process_rank() -> int:
-    """The number of this process, from 0. The first one alone speaks and writes."""
-    return int(os.environ["RANK"]) if process_count() > 1 else 0
+def rank() -> int:
+    """The number of this process, from 0. Rank 0 alone speaks and writes."""
+    return int(os.environ["RANK"]) if world_size() > 1 else 0

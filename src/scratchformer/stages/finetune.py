@@ -37,21 +37,22 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.data.preparation.prepared import load_info
     from scratchformer.data.tokenized.read import load_tokenized_info, open_split
     from scratchformer.monitoring.explanation import explain_curves, read_history
+    from scratchformer.monitoring.stop_reason import StopReason
     from scratchformer.pretrained.finetuning.finetuning import finetune as train
     from scratchformer.pretrained.finetuning.finetuning import save_finetuned
     from scratchformer.pretrained.finetuning.tasks import make_task
     from scratchformer.pretrained.hub.loading import load_classifier, load_seq2seq
     from scratchformer.pretrained.hub.locating import locate
     from scratchformer.pretrained.hub.model_card import model_card
-    from scratchformer.runtime.processes import process_count, process_rank
+    from scratchformer.runtime.processes import rank, world_size
 
     torch.set_num_threads(params.run.threads)
     info = load_tokenized_info("finetune")
     sections = {"run": params.run, "finetune": params.finetune, "pretrained": params.pretrained}
     pretrained = locate(params.pretrained)
     facts = collect_facts(sections, [*INPUTS, pretrained], CODE, ("torch", "transformers"))
-    if process_count() > 1:
-        facts["processes"] = process_count()  # other sums, other dropout
+    if world_size() > 1:
+        facts["processes"] = world_size()  # other sums, other dropout
     for path in INPUTS[1:3]:
         run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
     with training_session(checkpoint_root("finetune"), facts) as checkpoints:
@@ -66,7 +67,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         splits = (open_split("finetune", split) for split in ("train", "valid"))
         task = make_task(info["task"], model, *splits)
         report = train(task, params.finetune, params.run.seed, checkpoints, run.log_metrics)
-        if process_rank():
+        if rank():
             return Summary("finetune", [], [])
         card = model_card(params, load_info("finetune"), report, pretrained, type(model).__name__)
         save_finetuned(model, TOKENIZERS / "finetune", report, card, FINETUNED_MODEL)
@@ -77,13 +78,13 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         )
     run.log_summary(asdict(report))
     _, *told = explain_curves(
-        train_rows, valid_rows, report.stop_reason, params.finetune.label_smoothing > 0
+        train_rows, valid_rows, StopReason(report.stop_reason), params.finetune.label_smoothing > 0
     )  # without the best step by loss: here accuracy decides
     rows = [
         *((f"validation {name}", f"{value:.4f}") for name, value in report.valid.items()),
         ("best update", f"{report.best_step:,} of {report.steps:,} ({report.stop_reason})"),
         ("parameters", f"{report.trained_parameters:,} trained of {report.parameters:,}"),
-        *([("processes", str(process_count()))] if process_count() > 1 else []),
+        *([("processes", str(world_size()))] if world_size() > 1 else []),
         *(("in words", line) for line in told),
     ]
     return Summary("finetune", rows, [FINETUNED_MODEL, HISTORY / "finetune"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from scratchformer.base.errors import ParamsError, ScratchformerError
 from scratchformer.base.terminal import Summary, print_summary
 from scratchformer.params import Params, load_params
-from scratchformer.runtime.processes import process_count, process_rank
+from scratchformer.runtime.processes import rank, world_size
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -43,12 +43,12 @@ def run_stage(
     signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params()
-        if process_count() > 1 and not several:
+        if world_size() > 1 and not several:
             raise ParamsError(
-                f"started in {process_count()} processes, but it runs in one; only "
+                f"started in {world_size()} processes, but it runs in one; only "
                 "scratchformer.stages.finetune runs in several"
             )
-        if process_rank():
+        if rank():
             params = _silenced(params)
         _set_threads(params.run.threads)
         from scratchformer.tracking import stage_run
@@ -59,11 +59,11 @@ def run_stage(
     except ScratchformerError as error:
         if "--debug" in sys.argv or os.environ.get("SCRATCHFORMER_DEBUG") == "1":
             raise
-        if not process_rank():
+        if not rank():
             print(f"{stage.__name__}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt as stop:
-        if not process_rank():
+        if not rank():
             print(f"{stage.__name__}: interrupted; run it again to start over", file=sys.stderr)
         sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
 

@@ -61,13 +61,14 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
 def _explained(params: Params, stop_reason: str) -> list[str]:
     """What the histories say, in words."""
     from scratchformer.monitoring.explanation import explain_curves, explain_layers, read_history
+    from scratchformer.monitoring.stop_reason import StopReason
 
     curves = {
         name: read_history(HISTORY / "scratch" / f"{name}.csv")
         for name in ("train", "valid", "diagnostics")
     }
     smoothed = params.train_scratch.label_smoothing > 0
-    told = explain_curves(curves["train"], curves["valid"], stop_reason, smoothed)
+    told = explain_curves(curves["train"], curves["valid"], StopReason(stop_reason), smoothed)
     return told + explain_layers(curves["diagnostics"])
 
 

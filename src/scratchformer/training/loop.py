@@ -20,6 +20,7 @@ from scratchformer.checkpoints.checkpoint import Checkpoints, Snapshot
 from scratchformer.checkpoints.signals import stop_on_signals
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.monitoring.history import History
+from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.monitoring.throughput import COLUMNS, Throughput
 from scratchformer.params import TrainScratch
 from scratchformer.runtime.randomness import counted_seed
@@ -227,9 +228,9 @@ class Training:
         else:
             state.validations_without_better += 1
         if state.step == settings.max_steps:
-            state.stop_reason = "max_steps"
+            state.stop_reason = StopReason.MAX_STEPS
         elif state.validations_without_better >= settings.patience:
-            state.stop_reason = "patience"
+            state.stop_reason = StopReason.PATIENCE
         self.throughput.leave_out(time.monotonic() - start)
 
     def _record(self, curve: str, values: Mapping[str, float]) -> None:

@@ -12,7 +12,7 @@ from scratchformer.base.terminal import Progress as Bar
 from scratchformer.base.terminal import say
 from scratchformer.checkpoints.signals import StopRequest
 from scratchformer.monitoring.matrix_products import MatrixProducts
-from scratchformer.runtime.distributed import largest
+from scratchformer.runtime.distributed import all_reduce_max
 
 if TYPE_CHECKING:
     from scratchformer.pretrained.finetuning.trainer import ResumableTrainer
@@ -76,7 +76,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def _agree(self, device: Any, late: bool = False) -> tuple[int, bool]:
         """The signal that any of the processes got, or 0, and whether any of them is late."""
-        number, any_late = largest([self._stop.signal_number or 0, float(late)], device)
+        number, any_late = all_reduce_max([self._stop.signal_number or 0, float(late)], device)
         return int(number), bool(any_late)
 
     def _log_row(self, step: int) -> None:

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from scratchformer.pretrained.finetuning.tasks import NO_LABEL
-from scratchformer.runtime.processes import process_count, process_rank
+from scratchformer.runtime.processes import rank, world_size
 
 Collate = Callable[[list[int]], dict[str, Tensor]]
 
 
 def collate_share(collate: Collate) -> Collate:
     """A collator that takes the rows of this process out of a batch."""
-    if process_count() == 1:
+    if world_size() == 1:
         return collate
 
     def collated(records: list[int]) -> dict[str, Tensor]:
-        if share := records[process_rank() :: process_count()]:
+        if share := records[rank() :: world_size()]:
             return collate(share)
         # A last batch smaller than the processes are many: a row that counts for nothing.
         filler = collate(records[:1])

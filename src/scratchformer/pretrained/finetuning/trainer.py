@@ -32,12 +32,13 @@ from transformers import Trainer, TrainerState, TrainingArguments
 from scratchformer.base.errors import GateError
 from scratchformer.checkpoints.checkpoint import Checkpoints, Snapshot
 from scratchformer.monitoring.history import History
+from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.monitoring.throughput import COLUMNS, Throughput
 from scratchformer.pretrained.finetuning.collation import collate_share, count_tokens
 from scratchformer.pretrained.finetuning.flops import shape_of
 from scratchformer.pretrained.finetuning.sampler import LengthGroupedSampler
 from scratchformer.pretrained.finetuning.tasks import FinetuneTask
-from scratchformer.runtime.distributed import added_up, of_first, wait_for_first
+from scratchformer.runtime.distributed import all_reduce_sum, broadcast_from_first, wait_for_first
 from scratchformer.runtime.randomness import counted_seed
 
 
@@ -198,7 +199,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         items = int(num_items_in_batch)
         share = loss.item() / self.args.world_size  # see `sharing.py`
-        value, tokens = added_up([share, share_tokens], self.args.device)
+        value, tokens = all_reduce_sum([share, share_tokens], self.args.device)
         if not math.isfinite(value):
             raise GateError(
                 f"the training loss is {value} at update {step + 1}: training diverged; lower "
@@ -223,7 +224,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         start = time.monotonic()
         columns = self.task.columns
         known = self.task.score() if self.args.should_save else dict.fromkeys(columns, 0.0)
-        found = of_first([known[column] for column in columns], self.args.device)
+        found = broadcast_from_first([known[column] for column in columns], self.args.device)
         scores = dict(zip(columns, found, strict=True))
         self.throughput.leave_out(time.monotonic() - start)
         progress, step = self.progress, self.state.global_step
@@ -231,9 +232,9 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             progress.best_step, progress.best = step, scores
             self.best_weights = {n: p.cpu().clone() for n, p in self.trained_weights().items()}
         if step >= self.state.max_steps:
-            progress.stop_reason = "all epochs done"
+            progress.stop_reason = StopReason.MAX_STEPS
         elif step - progress.best_step >= self.patience * self.updates_an_epoch:
-            progress.stop_reason = "no better validation score"
+            progress.stop_reason = StopReason.PATIENCE
             self.control.should_training_stop = True
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics=scores)
         return scores

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .generation import Generated, Writer, finish
+from .generation import DecodingState, Generated, finish
 from .model import Transformer
 from .shapes import Float, Int, Tensor
 
@@ -81,20 +81,20 @@ def beam_search(
     result_ids = source.new_full((len(source), max_length), config.pad_id)
     result_scores = torch.zeros(len(source), device=device)
 
-    rows = torch.arange(len(source), device=device)  # the sources at work
+    rows = torch.arange(len(source), device=device)  # the sources still decoded
     ids = result_ids[:, None].repeat(1, beam_size, 1)
     none = torch.full((len(source), beam_size), -torch.inf, device=device)
     ended = Hypotheses(ids, none, none)
     scores = none.clone()
-    scores[:, 0] = 0.0  # all begin alike: let the first alone speak
+    scores[:, 0] = 0.0  # all beams are equal at step 0, so score only the first
     open_ = Hypotheses(ids, scores, scores)
-    writer = Writer(model, source)
-    new = writer.prompt.repeat_interleave(beam_size, dim=0)
+    state = DecodingState(model, source)
+    new = state.prompt.repeat_interleave(beam_size, dim=0)
 
     for place in range(max_length):
         if not len(rows):
             break
-        log_probs = writer.next_log_probs(new).view(len(rows), beam_size, -1)
+        log_probs = state.next_log_probs(new).view(len(rows), beam_size, -1)
         candidates, parent = extend(open_, log_probs, place)
         ends = (candidates.ids[:, :, place] == config.eos_id) | (place == max_length - 1)
 
@@ -115,9 +115,9 @@ def beam_search(
 
         going = (~done).nonzero().squeeze(1)
         first = torch.arange(len(rows), device=device)[:, None] * beam_size
-        writer.keep_targets((first + parent)[going].flatten())
+        state.keep_targets((first + parent)[going].flatten())
         if done.any():
-            writer.keep_sources(going)
+            state.keep_sources(going)
             rows, open_, ended = rows[going], open_.of(going), ended.of(going)
         new = open_.ids[:, :, place].reshape(-1, 1)
     return finish(result_ids, result_scores, config.pad_id)

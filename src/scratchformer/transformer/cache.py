@@ -1,4 +1,4 @@
-"""What makes writing fast: keys and values of earlier tokens do not change, so they are kept.
+"""What makes decoding fast: keys and values of earlier tokens do not change, so they are kept.
 
 Under a causal mask no token sees a later one. Whatever comes next, the keys and values of what
 has been read stay as they are; only the query of the new token is new.

@@ -1,8 +1,8 @@
-"""Writing one token after the other.
+"""Decoding: one token after the other.
 
-Every row of a batch stops at its own `eos_id` and leaves the batch's work; keys and values of
-what is read and written are cached. `max_length` counts the tokens after `bos_id`, `eos_id`
-included. A model never writes `pad_id` or `bos_id`.
+Every row of a batch stops at its own `eos_id` and then costs nothing more; keys and values of
+earlier tokens are cached. `max_length` counts the tokens after `bos_id`, `eos_id` included.
+`pad_id` and `bos_id` are never generated.
 """
 
 from collections.abc import Callable
@@ -19,15 +19,15 @@ Choose = Callable[[Tensor], Tensor]  # log-probabilities [rows, vocab] → one t
 
 @dataclass(frozen=True)
 class Generated:
-    """What was written: without `bos_id`, up to and with `eos_id`, then `pad_id`."""
+    """The generated tokens: without `bos_id`, up to and with `eos_id`, then `pad_id`."""
 
     ids: Int[Tensor, "batch length"]
-    scores: Float[Tensor, " batch"]  # sum of the log-probabilities of the written tokens
+    scores: Float[Tensor, " batch"]  # sum of the log-probabilities of the generated tokens
     lengths: Int[Tensor, " batch"]  # tokens, `eos_id` included
 
 
-class Writer:
-    """A model in the middle of writing: the rows at work, and what it remembers of them."""
+class DecodingState:
+    """The rows that are still decoded, with their sources and their caches."""
 
     def __init__(self, model: Transformer | DecoderOnly, source: Int[Tensor, "batch source"]):
         self.model = model
@@ -40,7 +40,7 @@ class Writer:
             self.prompt = source
 
     def next_log_probs(self, tokens: Int[Tensor, "rows new"]) -> Float[Tensor, "rows vocab"]:
-        """Read each row's new tokens; give log p(next token), -∞ for pad and bos."""
+        """log p(next token) after each row's new tokens; -∞ for `pad_id` and `bos_id`."""
         model = self.model
         if isinstance(model, Transformer):
             assert self.memory is not None
@@ -52,39 +52,39 @@ class Writer:
         return log_probs
 
     def keep_sources(self, rows: Int[Tensor, " kept"]) -> None:
-        """Forget the sources of all other rows."""
+        """Keep the sources of these rows, in this order."""
         if self.memory is not None:
             self.memory = self.memory.select(rows)
 
     def keep_targets(self, rows: Int[Tensor, " kept"]) -> None:
-        """Forget what was written in all other rows; put these in this order."""
+        """Keep the caches of these rows, in this order."""
         for cache in self.caches:
             cache.select(rows)
 
 
 @torch.inference_mode()
-def write(
+def decode(
     model: Transformer | DecoderOnly,
     source: Int[Tensor, "batch source"],
     max_length: int,
     choose: Choose,
 ) -> Generated:
     """Let `choose` pick each next token. A DecoderOnly continues `source`, prompts that begin
-    with `bos_id` and are padded on the right; their tokens count as written, with score 0."""
+    with `bos_id` and are padded on the right; their tokens are copied, with score 0."""
     model.eval()
     config = model.config
-    writer = Writer(model, source)
-    given = (writer.prompt[:, 1:] != config.pad_id).sum(dim=1)  # tokens known beforehand
-    ids = source.new_full((len(source), max(max_length, writer.prompt.shape[1] - 1)), config.pad_id)
-    ids[:, : writer.prompt.shape[1] - 1] = writer.prompt[:, 1:]
+    state = DecodingState(model, source)
+    given = (state.prompt[:, 1:] != config.pad_id).sum(dim=1)  # prompt tokens after `bos_id`
+    ids = source.new_full((len(source), max(max_length, state.prompt.shape[1] - 1)), config.pad_id)
+    ids[:, : state.prompt.shape[1] - 1] = state.prompt[:, 1:]
     scores = torch.zeros(len(source), device=source.device)
-    rows = torch.arange(len(source), device=source.device)  # those still at work
+    rows = torch.arange(len(source), device=source.device)  # those still decoded
     start = int(given.min()) if len(source) else 0
-    new = writer.prompt[:, : start + 1]
+    new = state.prompt[:, : start + 1]
     for place in range(start, ids.shape[1]):
         if not len(rows):
             break
-        log_probs = writer.next_log_probs(new)
+        log_probs = state.next_log_probs(new)
         known = place < given[rows]
         token = torch.where(known, ids[rows, place], choose(log_probs))
         gain = log_probs.gather(1, token[:, None]).squeeze(1)
@@ -93,8 +93,8 @@ def write(
         going = known | (token != config.eos_id)
         if not going.all():
             kept = going.nonzero().squeeze(1)
-            writer.keep_sources(kept)
-            writer.keep_targets(kept)
+            state.keep_sources(kept)
+            state.keep_targets(kept)
             rows, token = rows[kept], token[kept]
         new = token[:, None]
     return finish(ids, scores, config.pad_id)
@@ -103,7 +103,7 @@ def write(
 def finish(
     ids: Int[Tensor, "batch length"], scores: Float[Tensor, " batch"], pad_id: int
 ) -> Generated:
-    """Cut what no row has written."""
+    """Cut the columns in which every row has only padding."""
     lengths = (ids != pad_id).sum(dim=1)
     longest = int(lengths.max()) if len(ids) else 0
     return Generated(ids[:, :longest], scores, lengths)
@@ -113,7 +113,7 @@ def greedy(
     model: Transformer | DecoderOnly, source: Int[Tensor, "batch source"], max_length: int
 ) -> Generated:
     """Always the likeliest token."""
-    return write(model, source, max_length, lambda log_probs: log_probs.argmax(dim=-1))
+    return decode(model, source, max_length, lambda log_probs: log_probs.argmax(dim=-1))
 
 
 @torch.inference_mode()

@@ -30,7 +30,7 @@ class Memory:
 
 
 class Transformer(nn.Module):
-    """Encoder and decoder: reads a source, writes a target one token after the other.
+    """Encoder and decoder: reads a source, generates a target one token after the other.
 
     `forward` is for training: all target positions at once, each seeing only those before it.
     Sources and targets are token numbers, filled up with `pad_id`.
@@ -101,6 +101,6 @@ def decoder_bias(
     mask = causal_mask(length, start + length, tokens.device)
     if start == 0:
         words = padding_mask(tokens, pad_id)
-        words[..., 0] = True  # the start sign, even if it is the padding token (Marian)
+        words[..., 0] = True  # BOS, even if it is the padding token (Marian)
         mask = mask & words
     return as_bias(mask, like.dtype)

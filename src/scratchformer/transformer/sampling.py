@@ -1,9 +1,9 @@
-"""Writing at random: temperature, top-k (Fan et al. 2018) and top-p (Holtzman et al. 2020)."""
+"""Decoding at random: temperature, top-k (Fan et al. 2018) and top-p (Holtzman et al. 2020)."""
 
 import torch
 
 from .decoder_only import DecoderOnly
-from .generation import Generated, write
+from .generation import Generated, decode
 from .model import Transformer
 from .shapes import Float, Int, Tensor
 
@@ -26,7 +26,7 @@ def sample(
         probabilities = reshape(log_probs, temperature, top_k, top_p).exp()
         return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
-    return write(model, source, max_length, choose)
+    return decode(model, source, max_length, choose)
 
 
 def reshape(

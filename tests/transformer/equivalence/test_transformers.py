@@ -204,7 +204,7 @@ def test_foreign_checkpoints_in_our_code(agree, name):
 
 
 def compare_ids(ours: Tensor, theirs: Tensor, config: TransformerConfig) -> None:
-    """Token for token up to the end mark; `generate` fills up with that, if the padding is 0."""
+    """Token for token up to EOS; `generate` fills up with that, if the padding is 0."""
     assert theirs.shape[1] >= ours.shape[1]
     for mine, other in zip(ours.tolist(), theirs.tolist(), strict=True):
         end = other.index(config.eos_id) + 1 if config.eos_id in other else len(other)

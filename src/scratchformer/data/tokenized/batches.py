@@ -30,7 +30,7 @@ class Batch:
     Attributes:
         records: [batch] indices into the tokenized split.
         rows: [batch] indices into the prepared split (several references share a row).
-        source: [batch, source] token ids, end mark included, padded on the right.
+        source: [batch, source] token ids, EOS included, padded on the right.
         target: [batch, target] the same for the target; None for classification.
         label: [batch] class ids; None for sequence to sequence.
         tokens: what a loss sums over: target tokens without padding, or labels.
@@ -132,7 +132,7 @@ class TokenBatches:
 
     @property
     def source_lengths(self) -> Ids:
-        """[records] tokens of each source, end mark included."""
+        """[records] tokens of each source, EOS included."""
         return self._source.lengths
 
     def __len__(self) -> int:

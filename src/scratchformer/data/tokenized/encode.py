@@ -63,7 +63,7 @@ class _Side:
 
 
 def scratch_encoder(tokenizer: "Tokenizer", max_length: int) -> Encode:
-    """Ids with the end mark, at most `max_length` of them. Changes the tokenizer's truncation."""
+    """Ids with EOS, at most `max_length` of them. Changes the tokenizer's truncation."""
     from scratchformer.text.tokenizers import UNK_ID
 
     tokenizer.enable_truncation(max_length)

@@ -39,7 +39,7 @@ class TokenLosses:
     """How well a model expects the references, summed over the references of each row.
 
     All are `[rows]`: negative log-likelihood in nats without label smoothing, the number of target
-    tokens (end mark included), and how many of them were the likeliest token given the right
+    tokens (EOS included), and how many of them were the likeliest token given the right
     tokens before them.
     """
 
@@ -69,7 +69,7 @@ def write_answers(
         table: tokenized split; a row with several references has several records, one is read.
         rows: of the prepared split.
         beam_size: 1 is greedy.
-        max_length: tokens at most, end mark included.
+        max_length: tokens at most, EOS included.
     """
     import torch
 

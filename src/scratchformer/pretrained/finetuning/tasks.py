@@ -86,7 +86,7 @@ class Classification:
 
 
 class Sequences:
-    """Records with `input_ids` and `labels` (ids of the answer with its end mark).
+    """Records with `input_ids` and `labels` (ids of the answer with EOS).
 
     The model predicts every token of the answer from those before it (teacher forcing); the lower
     loss wins.

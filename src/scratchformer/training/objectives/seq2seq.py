@@ -94,7 +94,7 @@ class Seq2SeqObjective(OnTrial):
         assert batch.target is not None
         source, target = torch.from_numpy(batch.source), torch.from_numpy(batch.target)
         begin = target.new_full((len(target), 1), self.model.config.bos_id)
-        # The end mark, shifted in behind short rows, is read where only padding is predicted.
+        # The EOS that is shifted in behind short rows is read where only padding is predicted.
         target_input = torch.cat([begin, target[:, :-1]], dim=1)
         hidden = self.model.decode_hidden(target_input, self.model.encode(source))
         return without_padding(hidden, target, self.model.config.pad_id)
@@ -137,7 +137,7 @@ class Seq2SeqObjective(OnTrial):
         return batches, samples
 
     def _text_ids(self, ids: list[int]) -> list[int]:
-        """Without padding and end mark."""
+        """Without padding and EOS."""
         config = self.model.config
         return [number for number in ids if number not in (config.pad_id, config.eos_id)]
 

@@ -6,7 +6,7 @@ The only place where the test split is scored.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.base.layout import METRICS, PREDICTIONS, TOKENIZED, TRACKS, Track
+from scratchformer.base.layout import METRICS, PREDICTIONS, TOKENIZED, TRACKS, TrackName
 from scratchformer.base.terminal import Summary
 from scratchformer.params import Params
 
@@ -28,7 +28,7 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
     torch.set_num_threads(params.run.threads)
     for track in TRACKS:
         run.log_input(f"{track}-test", TOKENIZED / track / "test.arrow", "evaluation")
-    reports: dict[Track, TrackReport] = {
+    reports: dict[TrackName, TrackReport] = {
         "scratch": evaluate_scratch(params),
         "finetune": evaluate_finetune(params),
     }
@@ -50,7 +50,7 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
     return Summary("evaluate", summary_rows(metrics), [METRICS, PREDICTIONS], warnings)
 
 
-def _write_predictions(reports: "Mapping[Track, TrackReport]") -> None:
+def _write_predictions(reports: "Mapping[TrackName, TrackReport]") -> None:
     """One Parquet file a system, one CSV file a table; the folder appears at once."""
     import pandas as pd
     import pyarrow.parquet as pq

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.base.layout import DATA_REPORT, PREPARED, REJECTED_ROWS, TRACKS, Track
+from scratchformer.base.layout import DATA_REPORT, PREPARED, REJECTED_ROWS, TRACKS, TrackName
 from scratchformer.base.terminal import Summary, progress
 from scratchformer.params import Params
 
@@ -94,7 +94,7 @@ def _main_figures(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _samples(track: Track, count: int = 5) -> list[dict[str, Any]]:
+def _samples(track: TrackName, count: int = 5) -> list[dict[str, Any]]:
     """The first rows of each split, lists joined."""
     from scratchformer.data.preparation.prepared import iterate_split
 
@@ -106,7 +106,7 @@ def _samples(track: Track, count: int = 5) -> list[dict[str, Any]]:
     ]
 
 
-def _describe(track: Track, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _describe(track: TrackName, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     splits = report["splits"]
     dropped = report["rows_dropped"]
     return [

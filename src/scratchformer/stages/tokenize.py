@@ -11,7 +11,7 @@ from scratchformer.base.layout import (
     TOKENIZERS,
     TOKENS_REPORT,
     TRACKS,
-    Track,
+    TrackName,
 )
 from scratchformer.base.terminal import Summary, progress
 from scratchformer.params import Params
@@ -116,7 +116,7 @@ def _finetune(
     return encode_track("finetune", encoders, sizes, folder, advance)
 
 
-def _describe(track: Track, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _describe(track: TrackName, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A line for each column of token ids, by the figures of the training split."""
     lines = [(str(track), "")]
     for column, figures in report["splits"]["train"].items():

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from scratchformer import params
 from scratchformer.base.errors import DataError, ParamsError
-from scratchformer.base.layout import REJECTED_ROWS, SPLITS, Track
+from scratchformer.base.layout import REJECTED_ROWS, SPLITS, TrackName
 from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.contract import BrokenContract, check
 from scratchformer.data.preparation.prepared import SCHEMAS, Info, Label
@@ -48,7 +48,7 @@ class Intake:
 
 
 def prepare_track(
-    name: Track,
+    name: TrackName,
     track: params.Track,
     seed: int,
     max_bad_share: float,
@@ -103,7 +103,7 @@ def prepare_track(
 
 
 def _batches(
-    track: Track, corpus: Corpus, intake: Intake, rejected: TextIO
+    track: TrackName, corpus: Corpus, intake: Intake, rejected: TextIO
 ) -> Iterator[pa.RecordBatch]:
     """The first pass: good rows in batches of `BATCH_ROWS`, bad ones to the list."""
     good: list[tuple[Row, str]] = []

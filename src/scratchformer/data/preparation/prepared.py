@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json, write_json
-from scratchformer.base.layout import PREPARED, SplitName, Track
+from scratchformer.base.layout import PREPARED, SplitName, TrackName
 from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.rows import BATCH_ROWS
 
@@ -50,7 +50,7 @@ class Info:
         write_json(path, asdict(self))
 
 
-def load_info(track: Track, root: Path = PREPARED) -> Info:
+def load_info(track: TrackName, root: Path = PREPARED) -> Info:
     """What the rows of a track are.
 
     Raises:
@@ -61,13 +61,13 @@ def load_info(track: Track, root: Path = PREPARED) -> Info:
     return Info(labels=labels, **values)
 
 
-def load_split(track: Track, split: SplitName, root: Path = PREPARED) -> pa.Table:
+def load_split(track: TrackName, split: SplitName, root: Path = PREPARED) -> pa.Table:
     """All rows of a split, in the order that `row` of the tokenized data counts."""
     return pq.read_table(_existing(root / track / f"{split}.parquet"))
 
 
 def iterate_split(
-    track: Track, split: SplitName, rows: int = BATCH_ROWS, root: Path = PREPARED
+    track: TrackName, split: SplitName, rows: int = BATCH_ROWS, root: Path = PREPARED
 ) -> Iterator[pa.RecordBatch]:
     """The same in batches, so that memory stays flat."""
     with pq.ParquetFile(_existing(root / track / f"{split}.parquet")) as file:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scratchformer.base.files import write_json
-from scratchformer.base.layout import SPLITS, SplitName, Track
+from scratchformer.base.layout import SPLITS, SplitName, TrackName
 from scratchformer.data.preparation.contract import INPUT_FIELD, PAIR_MARK
 from scratchformer.data.preparation.prepared import Info, iterate_split, load_info
 from scratchformer.data.preparation.statistics import quantiles
@@ -114,14 +114,14 @@ def input_sides(texts: Sequence[str], prefix: str, pairs: bool) -> dict[str, lis
     return {"text": [prefix + part[0] for part in parts], "text_pair": [part[1] for part in parts]}
 
 
-def are_pairs(track: Track) -> bool:
+def are_pairs(track: TrackName) -> bool:
     """Whether the texts of a track are pairs: all of them are, or none."""
     info = load_info(track)
     return info.task == "classification" and PAIR_MARK in next(training_texts(track, "text"))
 
 
 def encode_track(
-    track: Track,
+    track: TrackName,
     encoders: Mapping[str, Encode],
     sizes: Mapping[str, int | str],
     folder: Path,
@@ -145,7 +145,7 @@ def encode_track(
 
 
 def _encode_split(
-    track: Track,
+    track: TrackName,
     split: SplitName,
     info: Info,
     encoders: Mapping[str, Encode],
@@ -180,7 +180,7 @@ def _encode_split(
     return {column: side.figures() for column, side in sides.items()}
 
 
-def training_texts(track: Track, *columns: str) -> Iterator[str]:
+def training_texts(track: TrackName, *columns: str) -> Iterator[str]:
     """The texts of the training split, one column after the other."""
     for column in columns:
         for batch in iterate_split(track, "train"):

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json
-from scratchformer.base.layout import TOKENIZED, SplitName, Track
+from scratchformer.base.layout import TOKENIZED, SplitName, TrackName
 from scratchformer.base.tasks import TaskName
 
 
@@ -19,7 +19,7 @@ def schema_of(task: TaskName, *id_columns: str) -> pa.Schema:
     return pa.schema(fields + ([("label", pa.int32())] if task == "classification" else []))
 
 
-def open_split(track: Track, split: SplitName) -> pa.Table:
+def open_split(track: TrackName, split: SplitName) -> pa.Table:
     """All records of a split, memory-mapped. `row` is the place of a record in the prepared split.
 
     Raises:
@@ -31,7 +31,7 @@ def open_split(track: Track, split: SplitName) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
-def load_tokenized_info(track: Track) -> dict[str, Any]:
+def load_tokenized_info(track: TrackName) -> dict[str, Any]:
     """Task, sizes of the vocabularies and largest lengths.
 
     Raises:

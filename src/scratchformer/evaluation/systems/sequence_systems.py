@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scratchformer.base.layout import Track
+from scratchformer.base.layout import TrackName
 from scratchformer.data.preparation.prepared import load_split
 from scratchformer.evaluation.controls.linear import letters_by_context, nearest_answers
 from scratchformer.evaluation.reports.comparison import Record, effect_by, length_buckets
@@ -25,7 +25,7 @@ from scratchformer.params import Params
 CONTROL_ROWS = 500_000  # training rows that the controls learn from, at most
 
 
-def sequence_controls(track: Track, test: SequenceTest, seed: int) -> dict[str, SequenceOutput]:
+def sequence_controls(track: TrackName, test: SequenceTest, seed: int) -> dict[str, SequenceOutput]:
     """`copy` of the source; and `letter_context` for words, `nearest` answer for sentences."""
     split = load_split(track, "train")
     split = split.take(pa.array(drawn(split.num_rows, CONTROL_ROWS, seed)))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scratchformer.base.layout import SplitName, Track
+from scratchformer.base.layout import SplitName, TrackName
 from scratchformer.data.preparation.prepared import Info, load_info, load_split
 from scratchformer.evaluation.controls.linear import CONTROL_ROWS, label_shares, tfidf_regression
 from scratchformer.evaluation.reports.classification import ClassificationTest, label_ids
@@ -55,7 +55,7 @@ def same_test_rows() -> bool:
     return bool(scratch.equals(load_split("finetune", "test").select(columns)))
 
 
-def labelled_texts(track: Track, split: SplitName, info: Info) -> tuple[list[str], Ids]:
+def labelled_texts(track: TrackName, split: SplitName, info: Info) -> tuple[list[str], Ids]:
     """Texts and label ids of a prepared split, not of the test split."""
     table = load_split(track, split)
     names = [label.name for label in info.labels]
@@ -63,7 +63,7 @@ def labelled_texts(track: Track, split: SplitName, info: Info) -> tuple[list[str
 
 
 def classification_controls(
-    track: Track, info: Info, test: ClassificationTest, seed: int
+    track: TrackName, info: Info, test: ClassificationTest, seed: int
 ) -> Controls:
     """Majority class, and TF-IDF with logistic regression."""
     train, valid = (labelled_texts(track, split, info) for split in ("train", "valid"))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from scratchformer.base.files import read_json
-from scratchformer.base.layout import HISTORY, METRICS, PREDICTIONS, Track
+from scratchformer.base.layout import HISTORY, METRICS, PREDICTIONS, TrackName
 from scratchformer.data.preparation.prepared import Info
 from scratchformer.evaluation.tables.csv_injection import original
 
@@ -46,7 +46,7 @@ def names_of(info: Info) -> Names:
     )
 
 
-def load_history(track: Track, part: str) -> pd.DataFrame:
+def load_history(track: TrackName, part: str) -> pd.DataFrame:
     """reports/history/<track>/<part>.csv.
 
     Raises:
@@ -93,7 +93,7 @@ def load_table(name: str, texts: Sequence[str]) -> pd.DataFrame:
         raise UnavailableError(f"{path.as_posix()} holds no row.") from None
 
 
-def best_control(track: Track) -> str | None:
+def best_control(track: TrackName) -> str | None:
     """The prediction file of the control that is right most often; null if there is none."""
     own = {f"{track}-{role}" for role in ("model", "before", "after")}
     found = {path.stem for path in PREDICTIONS.glob(f"{track}-*.parquet")} - own

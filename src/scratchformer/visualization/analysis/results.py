@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scratchformer.base.layout import Track
+from scratchformer.base.layout import TrackName
 from scratchformer.evaluation.systems.names import SYSTEM_NAMES, WITH_TRANSFORMER
 from scratchformer.visualization.plots.scores import Score
 
@@ -28,7 +28,7 @@ BETTER = dict(METRICS.values())
 WITHOUT_BARS = {"token accuracy", "loss (nats)", "perplexity", "calibration error"}
 
 
-def scores_of_track(track: Track, node: Mapping[str, Any]) -> list[Score]:
+def scores_of_track(track: TrackName, node: Mapping[str, Any]) -> list[Score]:
     """All scores under `scratch` or `finetune`, from the weakest claim to the model."""
     baselines = node.get("baselines", {})
     simple = {key: values for key, values in baselines.items() if key not in WITH_TRANSFORMER}
@@ -113,7 +113,7 @@ def signatures(node: Mapping[str, Any]) -> list[str]:
     return [str(value) for key, value in node.items() if key.endswith("_signature")]
 
 
-def method(metrics: Mapping[str, Any], track: Track) -> str:
+def method(metrics: Mapping[str, Any], track: TrackName) -> str:
     """How the intervals of a track were made: "95% bootstrap intervals (2,000 resamples of …)"."""
     settings, node = metrics.get("method"), metrics.get(track, {})
     if not settings:

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pandas as pd
 
-from scratchformer.base.layout import Track
+from scratchformer.base.layout import TrackName
 from scratchformer.evaluation.measures.calibration import ReliabilityBin
 from scratchformer.evaluation.measures.edit_distance import split_units, unit_of
 from scratchformer.visualization.analysis.predictions import (
@@ -48,7 +48,7 @@ _BY_RULE = (
 _SCRATCH = "Errors of the from-scratch model"
 
 
-def class_errors(track: Track, systems: dict[str, str], names: Names, count: int) -> Chapter:
+def class_errors(track: TrackName, systems: dict[str, str], names: Names, count: int) -> Chapter:
     """Errors of classifiers; `systems` maps the file stem of predictions to a name on the page.
 
     With "before" and "after" among the systems, the chapter also shows what changed.
@@ -71,7 +71,7 @@ def class_errors(track: Track, systems: dict[str, str], names: Names, count: int
     )
 
 
-def sequence_errors(track: Track, count: int) -> Chapter:
+def sequence_errors(track: TrackName, count: int) -> Chapter:
     """Errors of the from-scratch model on sequences, and what it does better than a control."""
     return Chapter(
         f"errors-{track}",
@@ -84,7 +84,7 @@ def sequence_errors(track: Track, count: int) -> Chapter:
     )
 
 
-def _confusions(track: Track, systems: dict[str, str], names: Names) -> Iterator[Item]:
+def _confusions(track: TrackName, systems: dict[str, str], names: Names) -> Iterator[Item]:
     for role, name in systems.items():
         table = load_predictions(f"{track}-{role}")
         yield Picture(
@@ -100,7 +100,7 @@ def _confusions(track: Track, systems: dict[str, str], names: Names) -> Iterator
         )  # fmt: skip
 
 
-def _effects(track: Track, kind: str, names: Names) -> Iterator[Item]:
+def _effects(track: TrackName, kind: str, names: Names) -> Iterator[Item]:
     effect = load_table(f"{track}-effect-by-{kind}", ["kind"])
     if kind == "class":
         effect["kind"] = names.show(effect["kind"])
@@ -119,7 +119,7 @@ def _effects(track: Track, kind: str, names: Names) -> Iterator[Item]:
     )
 
 
-def _calibration(track: Track, systems: dict[str, str]) -> Iterator[Item]:
+def _calibration(track: TrackName, systems: dict[str, str]) -> Iterator[Item]:
     table = load_table(f"{track}-calibration", ["system"])
     curves = {
         name: [
@@ -139,7 +139,7 @@ def _calibration(track: Track, systems: dict[str, str]) -> Iterator[Item]:
     )
 
 
-def _class_changes(track: Track, names: Names, count: int) -> Iterator[Item]:
+def _class_changes(track: TrackName, names: Names, count: int) -> Iterator[Item]:
     changes = load_table(f"{track}-changes", ["id", "outcome", "text", "label", "before", "after"])
     for column in ("label", "before", "after"):
         changes[column] = names.show(changes[column])
@@ -147,7 +147,7 @@ def _class_changes(track: Track, names: Names, count: int) -> Iterator[Item]:
     yield from _changed(track, changes, "probability of the true class", ("before", "after"), count)
 
 
-def _near_duplicates(track: Track, count: int) -> Iterator[Item]:
+def _near_duplicates(track: TrackName, count: int) -> Iterator[Item]:
     table = load_table(f"{track}-near-duplicates", ["id", "text", "train_text"])
     yield Table(
         "Test rows that nearly stand in training",
@@ -162,7 +162,7 @@ def _near_duplicates(track: Track, count: int) -> Iterator[Item]:
     )
 
 
-def _sequences(track: Track, count: int) -> Iterator[Item]:
+def _sequences(track: TrackName, count: int) -> Iterator[Item]:
     predictions = load_predictions(f"{track}-model")
     n = f"{len(predictions):,} test rows"
     yield Picture(
@@ -204,7 +204,7 @@ def _sequences(track: Track, count: int) -> Iterator[Item]:
     )  # fmt: skip
 
 
-def _against_control(track: Track, count: int) -> Iterator[Item]:
+def _against_control(track: TrackName, count: int) -> Iterator[Item]:
     control = best_control(track)
     if control is None:
         raise UnavailableError("There are no predictions of a control.")
@@ -214,7 +214,7 @@ def _against_control(track: Track, count: int) -> Iterator[Item]:
 
 
 def _changed(
-    track: Track, changes: pd.DataFrame, measure: str, sides: tuple[str, str], count: int
+    track: TrackName, changes: pd.DataFrame, measure: str, sides: tuple[str, str], count: int
 ) -> Iterator[Item]:
     """The four outcomes in numbers, a figure and two tables of what moved most."""
     first, second = sides

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scratchformer.base.layout import Track
+from scratchformer.base.layout import TrackName
 from scratchformer.visualization.analysis.results import (
     BETTER,
     METRICS,
@@ -16,7 +16,7 @@ from scratchformer.visualization.analysis.results import (
 from scratchformer.visualization.plots.scores import Score, score_bars
 from scratchformer.visualization.report.page import Chapter, Item, Missing, Picture, Table
 
-_TITLES: dict[Track, str] = {
+_TITLES: dict[TrackName, str] = {
     "scratch": "The from-scratch model on the test split",
     "finetune": "Before and after fine-tuning on the test split",
 }
@@ -56,7 +56,7 @@ def _items(metrics: Mapping[str, Any]) -> Iterator[Item]:
             yield _differences(track, differences)
 
 
-def _differences(track: Track, rows: list[list[str]]) -> Table:
+def _differences(track: TrackName, rows: list[list[str]]) -> Table:
     """The track's model against every other system; columns of tests only where there are any."""
     name = "from-scratch" if track == "scratch" else "fine-tuned"
     how = (

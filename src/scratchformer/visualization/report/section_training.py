@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from scratchformer.base.layout import HISTORY, Track
+from scratchformer.base.layout import HISTORY, TrackName
 from scratchformer.base.tasks import TaskName
 from scratchformer.visualization.analysis.predictions import load_history
 from scratchformer.visualization.plots.curves import (
@@ -14,10 +14,13 @@ from scratchformer.visualization.plots.curves import (
 from scratchformer.visualization.plots.layers import layer_map
 from scratchformer.visualization.report.page import Chapter, Item, Missing, Picture, or_missing
 
-MODEL_NAMES: dict[Track, str] = {"scratch": "from-scratch model", "finetune": "fine-tuned model"}
+MODEL_NAMES: dict[TrackName, str] = {
+    "scratch": "from-scratch model",
+    "finetune": "fine-tuned model",
+}
 
 
-def training_chapter(track: Track, task: TaskName, clip_norm: float | None) -> Chapter:
+def training_chapter(track: TrackName, task: TaskName, clip_norm: float | None) -> Chapter:
     """Losses, learning rate, gradient norms and validation scores of one training.
 
     `clip_norm` is the largest gradient norm that the training let through, if it is known.
@@ -31,7 +34,7 @@ def training_chapter(track: Track, task: TaskName, clip_norm: float | None) -> C
     )
 
 
-def _items(track: Track, task: TaskName, clip_norm: float | None) -> Iterator[Item]:
+def _items(track: TrackName, task: TaskName, clip_norm: float | None) -> Iterator[Item]:
     name = MODEL_NAMES[track]
     train, valid = load_history(track, "train"), load_history(track, "valid")
     unit = "nats per target token" if task == "seq2seq" else "nats per row"

@@ -17,6 +17,7 @@ FLOORS = {
     "text": 3,
     "monitoring": 3,
     "tracking": 3,
+    "explanation": 4,
     "data": 4,
     "training": 5,
     "pretrained": 5,

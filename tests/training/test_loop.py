@@ -12,6 +12,7 @@ import torch
 from scratchformer.base.errors import Interrupted
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.data.tokenized.batches import TokenBatches
+from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.training.build import build_objective
 from scratchformer.training.loop import NotFiniteError, Training
 from scratchformer.training.objectives.objective import Validation
@@ -89,7 +90,7 @@ def test_histories_samples_and_log_agree(training):
     assert [step for step, _ in sampled] == [4, 8, 12]
     assert len(sampled[0][1]) == 8 and all(sample.references for sample in sampled[0][1])
     assert train[-1].split(",")[-1] == str(state.tokens)
-    assert state.stop_reason == "max_steps"
+    assert state.stop_reason is StopReason.MAX_STEPS
     assert (one.history.folder / "speed.csv").exists()
 
 
@@ -135,7 +136,7 @@ def test_patience_stops_and_the_best_weights_are_kept(training):
 
     one.on_log = remember
     state = one.run()
-    assert (state.step, state.best_step, state.stop_reason) == (4, 2, "patience")
+    assert (state.step, state.best_step, state.stop_reason) == (4, 2, StopReason.PATIENCE)
     for name, parameter in one.parameters.items():
         assert torch.equal(parameter, weights_of_step_2[name])
 

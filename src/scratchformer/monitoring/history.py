@@ -7,6 +7,7 @@ A checkpoint remembers how long each file was and what its bytes hashed to. A re
 cuts the files back to that length; rows after it are written again by the steps that are repeated.
 """
 
+import csv
 import hashlib
 import os
 from collections.abc import Mapping
@@ -89,6 +90,12 @@ class History:
             file.write(encoded)
         self._hashes[name].update(encoded)
         self._bytes[name] += len(encoded)
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The rows of one curve, as numbers."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{key: float(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def _text(value: float) -> str:

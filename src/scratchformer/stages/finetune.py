@@ -36,8 +36,8 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.checkpoints.session import training_session
     from scratchformer.data.preparation.prepared import load_info
     from scratchformer.data.tokenized.read import load_tokenized_info, open_split
-    from scratchformer.monitoring.explanation import explain_curves, read_history
-    from scratchformer.monitoring.stop_reason import StopReason
+    from scratchformer.explanation.curves import explain_curves
+    from scratchformer.monitoring.history import read_history
     from scratchformer.pretrained.finetuning.finetuning import finetune as train
     from scratchformer.pretrained.finetuning.finetuning import save_finetuned
     from scratchformer.pretrained.finetuning.tasks import make_task
@@ -78,7 +78,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         )
     run.log_summary(asdict(report))
     _, *told = explain_curves(
-        train_rows, valid_rows, StopReason(report.stop_reason), params.finetune.label_smoothing > 0
+        train_rows, valid_rows, report.stop_reason, params.finetune.label_smoothing > 0
     )  # without the best step by loss: here accuracy decides
     rows = [
         *((f"validation {name}", f"{value:.4f}") for name, value in report.valid.items()),

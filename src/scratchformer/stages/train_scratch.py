@@ -28,6 +28,7 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
     from scratchformer.checkpoints.fingerprint import collect_facts
     from scratchformer.checkpoints.session import training_session
     from scratchformer.data.tokenized.read import load_tokenized_info
+    from scratchformer.explanation.summary import summarize_training
     from scratchformer.training.outputs import results_of, write_outputs
 
     sections = {"run": params.run, "train_scratch": params.train_scratch}
@@ -36,7 +37,7 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
         run.log_input(split, path, "training" if split == "train" else "validation")
     with training_session(checkpoint_root("train_scratch"), facts) as checkpoints:
         training = _training(params, checkpoints, run)
-        state = training.run()
+        training.run()
         write_outputs(
             training,
             TOKENIZERS / "scratch",
@@ -46,30 +47,7 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
         )
     results = results_of(training)
     run.log_summary(results)
-    return Summary(
-        "train_scratch",
-        [
-            ("parameters", f"{results['parameters']:,}"),
-            ("updates", f"{state.step:,}, best after {state.best_step:,} ({state.stop_reason})"),
-            *((f"validation {name}", f"{value:.4f}") for name, value in state.best_values.items()),
-            *(("in words", line) for line in _explained(params, state.stop_reason)),
-        ],
-        [SCRATCH_MODEL, HISTORY / "scratch"],
-    )
-
-
-def _explained(params: Params, stop_reason: str) -> list[str]:
-    """What the histories say, in words."""
-    from scratchformer.monitoring.explanation import explain_curves, explain_layers, read_history
-    from scratchformer.monitoring.stop_reason import StopReason
-
-    curves = {
-        name: read_history(HISTORY / "scratch" / f"{name}.csv")
-        for name in ("train", "valid", "diagnostics")
-    }
-    smoothed = params.train_scratch.label_smoothing > 0
-    told = explain_curves(curves["train"], curves["valid"], StopReason(stop_reason), smoothed)
-    return told + explain_layers(curves["diagnostics"])
+    return summarize_training(results, HISTORY / "scratch", SCRATCH_MODEL, params.train_scratch)
 
 
 def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "Training":

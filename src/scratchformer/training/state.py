@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from scratchformer.monitoring.stop_reason import StopReason
+
 
 @dataclass
 class TrainingState:
@@ -19,7 +21,11 @@ class TrainingState:
     best_values: dict[str, float] = field(default_factory=dict)
     validations_without_better: int = 0
     train_loss: float | None = None  # the last row of train.csv
-    stop_reason: str = ""  # not empty once training is over
+    stop_reason: StopReason | None = None  # set once training is over
     # Updates whose loss or gradient was not finite (see not_finite.py):
     left_out: int = 0
     rolled_back: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stop_reason:  # a string where it comes from JSON
+            self.stop_reason = StopReason(self.stop_reason)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.base.files import write_json, write_whole_folder
+from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import Finetune
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapters
@@ -42,7 +43,7 @@ class FinetuneReport:
     steps: int
     best_valid_loss: float
     train_loss: float  # the last row of train.csv
-    stop_reason: str
+    stop_reason: StopReason
     parameters: int
     trained_parameters: int  # with LoRA those of the adapters, which `parameters` do not hold
     tokens: int  # input tokens seen
@@ -103,12 +104,13 @@ def finetune(
     if adapted is not None:
         merge_adapters(adapted)
     done = trainer.progress
+    assert done.stop_reason is not None, "train_to_the_end sets it"
     return FinetuneReport(
         best_step=done.best_step,
         steps=trainer.state.global_step,
         best_valid_loss=done.best["loss"],
         train_loss=done.train_loss or 0.0,
-        stop_reason=done.stop_reason or "",
+        stop_reason=done.stop_reason,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         trained_parameters=trained,
         tokens=done.tokens,

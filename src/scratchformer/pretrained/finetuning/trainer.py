@@ -63,7 +63,11 @@ class Progress:
     train_loss: float | None = None  # of the last row of the history
     best_step: int = 0
     best: dict[str, float] = field(default_factory=dict)  # validation scores at the best step
-    stop_reason: str | None = None  # set when the training is over
+    stop_reason: StopReason | None = None  # set when the training is over
+
+    def __post_init__(self) -> None:
+        if self.stop_reason:  # a string where it comes from JSON
+            self.stop_reason = StopReason(self.stop_reason)
 
     def take_window(self) -> Window:
         """The window so far; a new one begins."""

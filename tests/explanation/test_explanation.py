@@ -2,10 +2,12 @@
 
 import pytest
 
-from scratchformer.monitoring.explanation import explain_curves, explain_layers, read_history
+from scratchformer.explanation.curves import explain_curves
+from scratchformer.explanation.layers import explain_layers
+from scratchformer.monitoring.history import read_history
 from scratchformer.monitoring.stop_reason import StopReason
 
-MAX_STEPS, PATIENCE = StopReason
+MAX_STEPS, PATIENCE = StopReason.MAX_STEPS, StopReason.PATIENCE
 
 
 def curves(train: list[float], valid: list[float]):
@@ -21,8 +23,8 @@ def curves(train: list[float], valid: list[float]):
         ([2, 1, 0.2], [2, 1.2, 1.6], PATIENCE, "overfitting", ("plateau", "still falling")),
         ([1, 1, 1], [1.001, 1.0, 1.0], MAX_STEPS, "plateau", ("overfitting", "still")),
         ([2, 1.5, 1], [2, 1.5, 1.1], MAX_STEPS, "still falling by 27%", ("plateau", "overfit")),
-        # The loss still falls, but what decides (the accuracy of a fine-tuning) does not.
-        ([2, 1.5, 1], [2, 1.5, 1.1], PATIENCE, "ended early", ("still falling",)),
+        # Fine-tuning stops by accuracy, while the loss may still be falling.
+        ([2, 1.5, 1], [2, 1.5, 1.1], PATIENCE, "ended early", ("more updates", "overfit")),
         ([2, 1, 0.5], [2, 1.2, 1.19], MAX_STEPS, "138% above training", ("overfitting:",)),
     ],
 )
@@ -55,9 +57,9 @@ def layers(**changes: float):
     [
         ({"encoder__0__gradient_norm": 1e-6}, ["gradients vanish in the encoder: 1.0e-06 in enc"]),
         ({"decoder__0__gradient_norm": 1e3}, ["gradients explode in the decoder: 1.0e+03 in dec"]),
-        ({"encoder__1__update_ratio": -0.5}, ["more than a tenth of itself changes in an update: "
-                                              "encoder.1;"]),
-        ({"decoder__2__update_ratio": -7.0}, ["hardly learning beside the others: decoder.2"]),
+        ({"encoder__1__update_ratio": -0.5}, ["weights that change by more than a tenth in one up"
+                                              "date: encoder.1;"]),
+        ({"decoder__2__update_ratio": -7.0}, ["learning much less than the other layers: decoder"]),
         ({"encoder__2__dead_units": 0.75}, ["units that are zero at every token: encoder.2 75%"]),
         ({}, []),
     ],

@@ -121,6 +121,8 @@ def verify() -> None:
     report = verify_record()
     for line in report.edited:
         print(line)
+    if report.not_made:
+        print(f"not made here yet, run dvc repro (or dvc pull): {', '.join(report.not_made)}")
     print(f"{report.files:,} files checked, {len(report.damaged)} damaged")
     if report.damaged:
         raise DataError("\n".join(report.damaged))

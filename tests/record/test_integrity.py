@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -106,13 +107,36 @@ def test_one_flipped_bit_in_every_object_of_the_cache(checkout: Path, seed: int)
 def test_what_is_missing(checkout: Path) -> None:
     weights = object_path(cache_folder(checkout), dvc_hash(checkout / "model/deep/weights"))
     weights.unlink()
-    (checkout / "metrics.json").unlink()
-    missing, gone = sorted(verify_record(checkout).damaged)
-    assert missing == "metrics.json: missing; `dvc checkout` brings it back"
+    (checkout / "rows.jsonl").unlink()
+    in_git = checkout / "metrics.json"
+    subprocess.run(["git", "init", "--quiet"], cwd=checkout, check=True)
+    subprocess.run(["git", "add", "metrics.json"], cwd=checkout, check=True)
+    in_git.unlink()
+    report = verify_record(checkout)
+    of_git, gone, rows = sorted(report.damaged)
+    assert of_git == "metrics.json: missing; `git restore metrics.json` brings it back"
+    assert rows == "rows.jsonl: missing; `dvc checkout` brings it back"
     assert gone.startswith("model/deep/weights: not in DVC's cache")
+    assert report.not_made == []
     (checkout / "dvc.lock").unlink()
     with pytest.raises(DataError, match="nothing is recorded yet"):
         verify_record(checkout)
+
+
+def test_a_new_clone_has_nothing_that_could_be_damaged(checkout: Path) -> None:
+    """dvc.lock came with Git; what it names lies neither in the workspace nor in the cache."""
+    shutil.rmtree(cache_folder(checkout))
+    shutil.rmtree(checkout / "model")
+    for name in ("metrics.json", "rows.jsonl"):
+        (checkout / name).unlink()
+    report = verify_record(checkout)
+    assert (report.files, report.damaged, report.edited) == (0, [], [])
+    assert report.not_made == ["model", "metrics.json", "rows.jsonl"]
+    # Damage beside it is still told: a file that is there, but is another.
+    (checkout / "rows.jsonl").write_text("another")
+    report = verify_record(checkout)
+    assert report.not_made == ["model", "metrics.json"]
+    assert [line.partition(":")[0] for line in report.damaged] == ["rows.jsonl", "rows.jsonl"]
 
 
 def test_an_edited_dependency_is_no_damage(checkout: Path) -> None:
@@ -123,10 +147,26 @@ def test_an_edited_dependency_is_no_damage(checkout: Path) -> None:
     assert report.edited == ["code.py: changed since train ran (no damage)"]
 
 
-def test_a_cache_elsewhere(checkout: Path) -> None:
-    (checkout / ".dvc" / "cache").rename(checkout / "elsewhere")
-    (checkout / ".dvc" / "config").write_text("[cache]\n    dir = ../elsewhere\n")
-    assert verify_record(checkout).damaged == []
+@pytest.mark.parametrize("level", ["repo", "local", "global", "system"])
+def test_a_cache_elsewhere(checkout: Path, monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    """Wherever `dvc config` writes it: .dvc/config, .dvc/config.local, or for all repositories."""
+    cache = cache_folder(checkout).rename(checkout / "elsewhere")
+    for name in ("global", "system"):
+        monkeypatch.setenv(f"DVC_{name.upper()}_CONFIG_DIR", str(checkout / f"etc-{name}"))
+    folder = checkout / (".dvc" if level in ("repo", "local") else f"etc-{level}")
+    folder.mkdir(exist_ok=True)
+    file = folder / ("config.local" if level == "local" else "config")
+    # A relative path counts from the folder of the file that says it.
+    file.write_text("[cache]\n    dir = ../elsewhere\n")
+    assert cache_folder(checkout) == cache
+    report = verify_record(checkout)
+    assert (report.files, report.damaged) == (8, [])
+
+
+def test_a_configuration_that_dvc_cannot_read(checkout: Path) -> None:
+    (checkout / ".dvc" / "config").write_text("[cache\n")
+    with pytest.raises(DataError, match="DVC's config file error"):
+        cache_folder(checkout)
 
 
 def test_a_dvc_lock_that_is_none(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,24 @@ from .conftest import Start, Workspace
 READY = "print('ready', flush=True); time.sleep(60)"
 
 
-def wait_for_status(workspace: Workspace, count: int = 1) -> list[str]:
-    """Statuses of all runs once `count` of them exist and none is RUNNING, at most a minute."""
+def wait_for(happened: Callable[[], bool]) -> None:
+    """Return once it has happened; red after a minute."""
     deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def wait_for_status(workspace: Workspace, count: int = 1) -> list[str]:
+    """Statuses of all runs once `count` of them exist and none is RUNNING."""
     statuses: list[str] = []
-    while time.monotonic() < deadline:
+
+    def all_ended() -> bool:
         with sqlite3.connect(workspace.path / "mlflow.db", timeout=30) as database:
-            statuses = [row[0] for row in database.execute("select status from runs")]
-        if len(statuses) >= count and "RUNNING" not in statuses:
-            break
-        time.sleep(0.1)
+            statuses[:] = [row[0] for row in database.execute("select status from runs")]
+        return len(statuses) >= count and "RUNNING" not in statuses
+
+    wait_for(all_ended)
     return statuses
 
 
@@ -42,7 +51,9 @@ def test_a_killed_stage_is_told_as_killed_at_once_and_then_continued(
     assert process.stdout.readline() == "ready\n"
     process.kill()
     process.wait()
-    # Started while the writer of the killed stage is still importing MLflow.
+    # The writer of the killed stage takes this lock first of all, before it imports MLflow for
+    # seconds. Only then comes the second stage: on a busy machine its writer might overtake.
+    wait_for(lambda: any(workspace.path.glob("mlflow.db.train_scratch-*.lock")))
     again = start("for s in range(3, 9): run.log_metrics({'loss': s * 10}, s)")
     assert again.communicate(timeout=120) == ("done\n", "")
     runs = workspace.runs()
@@ -139,6 +150,24 @@ def test_a_writer_that_dies_does_not_stop_the_stage(workspace: Workspace, start:
     assert err == "warning: MLflow does not show this stage: its writer ended with code -9\n"
 
 
+def test_a_full_pipe_stops_no_stage_and_loses_nothing(workspace: Workspace, start: Start) -> None:
+    """The writer stands still while the stage says more than a pipe holds (64 KB on Linux)."""
+    process = start(
+        "import psutil\n"
+        "(writer,) = psutil.Process().children()\n"
+        "writer.suspend()\n"
+        "for s in range(2000): run.log_metrics({'loss': s}, s)\n"
+        "run.log_table('long', [{'text': 'x' * 200_000}])\n"
+        "for s in range(2000, 2010): run.log_metrics({'loss': s}, s)\n"
+        "writer.resume()"
+    )
+    assert process.communicate(timeout=120) == ("done\n", "")
+    runs = workspace.runs()
+    (child,) = runs.children(runs.parents()[0]).values()
+    assert runs.curve(child, "loss") == [(s, float(s)) for s in range(2010)]
+    assert runs.files(child) == {"tables/long.json"}
+
+
 def test_the_environment_cannot_redirect_the_mirror(workspace: Workspace, start: Start) -> None:
     process = start(
         "pass",
@@ -215,6 +244,6 @@ def test_a_zombie_is_dead() -> None:
     import psutil
 
     started = psutil.Process(pid).create_time()
-    time.sleep(0.2)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
     assert not ProcessId(this_process().host, pid, started).alive()
     os.waitpid(pid, 0)

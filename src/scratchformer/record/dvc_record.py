@@ -1,10 +1,12 @@
-"""What dvc.yaml and dvc.lock say, and the hash that DVC gives to a file or a folder.
+"""What dvc.yaml and dvc.lock say, where DVC's cache is, and the hash that DVC gives to a file or a
+folder.
 
-Reading these two files takes milliseconds; importing DVC to ask it takes a second.
+dvc.yaml and dvc.lock are read here, in milliseconds: to import DVC and ask it takes a second.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,11 @@ def paths_of(stage: dict[str, Any], kind: str) -> list[Path]:
     return [Path(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
 
 
+def overlap(a: Path, b: Path) -> bool:
+    """Whether two paths are the same, or one is a folder that holds the other."""
+    return a == b or a in b.parents or b in a.parents
+
+
 def select_params(stage: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The flat part of nested `values` that a stage of dvc.yaml declares to read.
 
@@ -71,15 +78,22 @@ def locked_params(stages: dict[str, Any]) -> dict[str, Any]:
 
 
 def cache_folder(root: Path) -> Path:
-    """DVC's cache: `cache.dir` of .dvc/config.local or .dvc/config, else .dvc/cache."""
-    from configparser import ConfigParser
+    """DVC's cache, as DVC itself finds it: `cache.dir` of config.local, of .dvc/config, of the
+    person's or of the machine's configuration, else .dvc/cache.
 
-    for name in ("config.local", "config"):
-        parser = ConfigParser(interpolation=None)
-        parser.read(root / ".dvc" / name, encoding="utf-8")
-        if parser.has_option("cache", "dir"):
-            return (root / ".dvc" / parser.get("cache", "dir")).resolve()
-    return (root / ".dvc" / "cache").resolve()
+    Importing DVC's reader takes half a second, so only commands that look into the cache ask.
+
+    Raises:
+        DataError: one of these files is not readable.
+    """
+    from dvc.config import Config, ConfigError
+
+    folder = root.resolve() / ".dvc"
+    try:
+        config = Config(dvc_dir=str(folder), validate=False)
+    except ConfigError as error:
+        raise DataError(f"DVC's {error}; see dvc config --list --show-origin") from None
+    return Path(config.get("cache", {}).get("dir") or folder / "cache").resolve()
 
 
 def object_path(cache: Path, digest: str) -> Path:
@@ -95,12 +109,16 @@ def dvc_hash(path: Path) -> str:
     """
     if not path.is_dir():
         return file_md5(path)
-    entries = [
-        {"md5": file_md5(file), "relpath": file.relative_to(path).as_posix()}
+    return folder_hash({
+        file.relative_to(path).as_posix(): file_md5(file)
         for file in path.rglob("*")
         if file.is_file() and _IGNORED_FOLDERS.isdisjoint(file.relative_to(path).parts)
-    ]
-    entries.sort(key=lambda entry: entry["relpath"])
+    })
+
+
+def folder_hash(files: Mapping[str, str]) -> str:
+    """The `md5` that DVC gives to a folder of files: relative path → `md5`."""
+    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
     listing = json.dumps(entries, sort_keys=True).encode()
     return hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
 

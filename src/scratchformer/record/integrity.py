@@ -5,6 +5,7 @@ its cache when it puts it into the workspace, so a flipped byte comes back silen
 """
 
 import json
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,14 @@ class Integrity:
     files: int = 0
     damaged: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
+    not_made: list[str] = field(default_factory=list)  # outputs that this checkout never had
 
 
 def verify_record(root: Path = Path()) -> Integrity:
     """Compare outputs and their cache objects with dvc.lock.
 
-    A dependency that differs is not damage but an edit, after which DVC runs the stage again.
+    Two things are no damage: a dependency that differs was edited, and DVC runs its stage again;
+    an output that neither the workspace nor the cache has was not made here yet, as in a new clone.
 
     Raises:
         DataError: there is no dvc.lock.
@@ -48,9 +51,13 @@ def verify_record(root: Path = Path()) -> Integrity:
         cached = _cached_outputs(definitions.get(name, {}))
         for out in stage.get("outs", []):
             outputs.add(out["path"])
-            _verify_workspace(root, out, report)
-            if out["path"] in cached:
-                _verify_cache(cache, out, report)
+            in_cache = out["path"] in cached
+            if _was_made(root, cache, out, in_cache):
+                _verify_workspace(root, out, in_cache, report)
+                if in_cache:
+                    _verify_cache(cache, out, report)
+            else:
+                report.not_made.append(out["path"])
     for name, stage in locked.items():
         for dep in stage.get("deps", []):
             made = any(Path(dep["path"]).is_relative_to(out) for out in outputs)
@@ -60,11 +67,25 @@ def verify_record(root: Path = Path()) -> Integrity:
     return report
 
 
-def _verify_workspace(root: Path, out: dict[str, Any], report: Integrity) -> None:
+def _was_made(root: Path, cache: Path, out: dict[str, Any], in_cache: bool) -> bool:
+    """Whether the output is, or should be, in this checkout; Git keeps what DVC does not cache."""
+    if (root / out["path"]).exists():
+        return True
+    if in_cache:
+        return object_path(cache, out["md5"]).exists()
+    command = ["git", "ls-files", "--error-unmatch", out["path"]]
+    try:
+        return not subprocess.run(command, cwd=root, capture_output=True, check=False).returncode
+    except OSError:  # no Git
+        return False
+
+
+def _verify_workspace(root: Path, out: dict[str, Any], in_cache: bool, report: Integrity) -> None:
     path = root / out["path"]
     report.files += out.get("nfiles", 1)
     if not path.exists():
-        report.damaged.append(f"{out['path']}: missing; `dvc checkout` brings it back")
+        command = "dvc checkout" if in_cache else f"git restore {out['path']}"
+        report.damaged.append(f"{out['path']}: missing; `{command}` brings it back")
     elif dvc_hash(path) != out["md5"]:
         report.damaged.append(
             f"{out['path']}: content differs from dvc.lock ({out['md5']}); "

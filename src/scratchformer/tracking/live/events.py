@@ -1,19 +1,21 @@
 """The stage's side of tracking: what happens is sent to the writer process and forgotten.
 
-No call blocks for longer than it takes to put a line into a queue, and none raises because of
+No call blocks for longer than it takes to put a line into a pipe, and none raises because of
 MLflow. When tracking is off, or the writer cannot be started or dies, every call does nothing.
 """
 
 import json
+import os
+import select
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from scratchformer.base.errors import Interrupted
@@ -61,7 +63,12 @@ class StageRun:
 
 
 class _Writer:
-    """The writer process, and the thread that feeds it so that a full pipe never stops a stage."""
+    """The writer process and the pipe to it.
+
+    A line goes into the pipe at once, so that what was logged survives a `kill -9` of the stage.
+    When the pipe is full, or cannot be written to without waiting (on Windows), a thread holds the
+    line until there is room: a full pipe never stops a stage.
+    """
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -73,20 +80,60 @@ class _Writer:
             env=quiet_environment() | {"OMP_NUM_THREADS": "1"},
             # Ctrl-C in a terminal reaches the whole group; the writer must live to record it.
             start_new_session=True,
+            bufsize=0,
         )
-        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._waiting: deque[bytes | None] = deque()
+        self._changed = threading.Condition()
         self._warnings = 0
+        if os.name == "posix":
+            assert self._process.stdin is not None
+            os.set_blocking(self._process.stdin.fileno(), False)
         threading.Thread(target=self._feed, daemon=True).start()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
     def send(self, event: str, **fields: Any) -> None:
-        self._lines.put(json.dumps({"event": event, **fields}, default=_plain) + "\n")
+        line = json.dumps({"event": event, **fields}, default=_plain) + "\n"
+        self._put(line.encode())
+
+    def _put(self, line: bytes | None) -> None:
+        with self._changed:
+            if line is not None and not self._waiting and os.name == "posix":
+                line = line[self._write(line) :]
+            if line != b"":
+                self._waiting.append(line)
+                self._changed.notify()
+
+    def _write(self, line: bytes) -> int:
+        """How many bytes the pipe took; all, if nobody reads them any more."""
+        assert self._process.stdin is not None
+        try:
+            return self._process.stdin.write(line) or 0
+        except BrokenPipeError:  # a writer that is gone has said why
+            return len(line)
+
+    def _feed(self) -> None:
+        pipe = self._process.stdin
+        assert pipe is not None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                line = self._waiting[0]
+            if line is None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+                return
+            while line:
+                if os.name == "posix":
+                    select.select([], [pipe], [])
+                line = line[self._write(line) :]
+            with self._changed:
+                self._waiting.popleft()
 
     def finish(self, status: str, wait: float) -> None:
         """Send the last event and give the writer `wait` seconds; later it ends on its own."""
         self.send("finish", status=status)
-        self._lines.put(None)
+        self._put(None)
         try:
             code = self._process.wait(wait)
         except subprocess.TimeoutExpired:
@@ -96,14 +143,6 @@ class _Writer:
         self._listener.join()
         if code and not self._warnings:
             warn(f"MLflow does not show this stage: its writer ended with code {code}")
-
-    def _feed(self) -> None:
-        pipe = self._process.stdin
-        assert pipe is not None
-        with suppress(BrokenPipeError), pipe:  # a writer that is gone has said why
-            while (line := self._lines.get()) is not None:
-                pipe.write(line.encode())
-                pipe.flush()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

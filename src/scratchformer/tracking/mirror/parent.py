@@ -16,7 +16,13 @@ from typing import Any
 
 from scratchformer.base import layout
 from scratchformer.base.mappings import flatten
-from scratchformer.record.dvc_record import dvc_hash, locked_outs, paths_of, select_params
+from scratchformer.record.dvc_record import (
+    dvc_hash,
+    locked_outs,
+    overlap,
+    paths_of,
+    select_params,
+)
 from scratchformer.tracking.live.execution import Execution
 from scratchformer.tracking.mirror.store import Store, process_of, process_tags
 
@@ -103,7 +109,7 @@ def stages_before(stage: str, definitions: Mapping[str, Any]) -> list[str]:
         wanted = paths_of(definitions.get(open_stages.pop(), {}), "deps")
         for name, definition in definitions.items():
             outs = paths_of(definition, "outs")
-            if name not in (*needed, stage) and any(_overlap(a, b) for a in wanted for b in outs):
+            if name not in (*needed, stage) and any(overlap(a, b) for a in wanted for b in outs):
                 needed.append(name)
                 open_stages.append(name)
     return needed
@@ -174,7 +180,3 @@ def close_dead(store: Store) -> None:
     settled |= {run.data.tags[PARENT_ID] for run in orphans if PARENT_ID in run.data.tags}
     for run_id in settled:
         settle(store, run_id)
-
-
-def _overlap(a: Path, b: Path) -> bool:
-    return a == b or a in b.parents or b in a.parents

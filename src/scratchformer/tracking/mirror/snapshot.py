@@ -8,12 +8,19 @@ import hashlib
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchformer.record.dvc_record import cache_folder, locked_outs, object_path, parse_stages
+from scratchformer.record.dvc_record import (
+    cache_folder,
+    folder_hash,
+    locked_outs,
+    object_path,
+    overlap,
+    parse_stages,
+)
 
 _EXPERIMENT = re.compile(r"refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/(.+)")
 
@@ -30,19 +37,52 @@ class Snapshot:
     read: Callable[[str], bytes | None]  # a file that Git tracks
 
     def current_stages(self) -> dict[str, dict[str, Any]]:
-        """The stages whose results belong together: each was run on what the others made."""
-        made = {
-            path: md5 for stage in self.stages.values() for path, md5 in locked_outs(stage).items()
-        }
-        current: dict[str, dict[str, Any]] = {}
+        """The stages whose results belong together: each was run on what the others made.
+
+        A stage is stale if one of its inputs is another now, or was made by a stale stage. Outputs
+        and inputs may be folders that hold each other: `tokenize` makes data/tokenized, and a
+        training reads data/tokenized/scratch.
+        """
         stale: set[str] = set()
-        for name, stage in self.stages.items():
-            deps = {dep["path"]: dep.get("md5") for dep in stage.get("deps") or []}
-            if any(path in stale or made.get(path, md5) != md5 for path, md5 in deps.items()):
-                stale |= set(locked_outs(stage))
+        while True:
+            current = {name: stage for name, stage in self.stages.items() if name not in stale}
+            made = {Path(path): md5 for stage in current.values()
+                    for path, md5 in locked_outs(stage).items()}  # fmt: skip
+            lost = {Path(path) for name in stale for path in locked_outs(self.stages[name])}
+            found = {name for name, stage in current.items() if self._is_stale(stage, made, lost)}
+            if not found:
+                return current
+            stale |= found
+
+    def _is_stale(self, stage: dict[str, Any], made: Mapping[Path, str], lost: set[Path]) -> bool:
+        """Whether an input of `stage` is not what the outputs `made` hold, or is one of `lost`."""
+        for dep in stage.get("deps") or []:
+            path, md5 = Path(dep["path"]), dep.get("md5")
+            if any(overlap(path, out) for out in lost):
+                return True
+            if (made.get(path) or self._hash_of(path, made) or md5) != md5:
+                return True
+        return False
+
+    def _hash_of(self, path: Path, made: Mapping[Path, str]) -> str | None:
+        """DVC's hash of a path that lies in outputs, or is a folder of nothing but outputs; None
+        if it is neither, or if the cache lacks the listing of such an output."""
+        outs = {out: md5 for out, md5 in made.items() if overlap(path, out)}
+        if not outs:
+            return None
+        files: dict[Path, str] = {}
+        for out, md5 in outs.items():
+            listing = object_path(self.cache, md5)
+            if not md5.endswith(".dir"):
+                files[out] = md5
+            elif listing.exists():
+                entries = json.loads(listing.read_bytes())
+                files |= {out / entry["relpath"]: entry["md5"] for entry in entries}
             else:
-                current[name] = stage
-        return current
+                return None
+        below = {file.relative_to(path).as_posix(): md5 for file, md5 in files.items()
+                 if path in file.parents}  # fmt: skip
+        return files.get(path) or folder_hash(below)
 
     def fetch(self, path: Path, folder: Path) -> Path | None:
         """Put a file or a folder of the outputs below `folder`; None if its content is not here."""

@@ -1,0 +1,76 @@
+"""Small models, and a browser without a window to run them in."""
+
+import html
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from scratchformer.params import load_params
+from scratchformer.text.tokenizers import train_tokenizer
+from scratchformer.transformer import Transformer, TransformerConfig
+
+ROOT = Path(__file__).parents[3]
+LETTERS = ["abcde", "fgh", "é ü", "ijk lmn", "opq"]
+PHONES = ["AA B", "CH D EH", "F G </s>", "<b> & K"]
+
+
+@pytest.fixture(scope="session")
+def tokenizers() -> tuple[Tokenizer, Tokenizer]:
+    """Letters on one side, words on the other."""
+    settings = load_params(ROOT / "params.yaml").tokenize.scratch
+    source = settings.source.model_copy(update={"lowercase": True})
+    return train_tokenizer(LETTERS, source), train_tokenizer(PHONES, settings.target)
+
+
+@pytest.fixture
+def make_model(tokenizers: tuple[Tokenizer, Tokenizer]) -> Callable[..., Transformer]:
+    """A model whose weights are random and exact in float16."""
+
+    def make(**changes: Any) -> Transformer:
+        torch.manual_seed(0)
+        settings = {
+            "source_vocab_size": tokenizers[0].get_vocab_size(),
+            "target_vocab_size": tokenizers[1].get_vocab_size(),
+            "d_model": 24, "num_heads": 3, "d_ff": 40, "num_encoder_layers": 2,
+            "num_decoder_layers": 2, "max_length": 16, "tie_embeddings": "decoder",
+        }  # fmt: skip
+        model = Transformer(TransformerConfig(**(settings | changes)))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                # Sharper than at the start of a training: attention far from even.
+                parameter.add_(torch.randn_like(parameter) * 0.3).copy_(parameter.half().float())
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Open a page in headless Chromium; returns the text of its element `result`."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("needs chromium")
+
+    def open_page(text: str) -> str:
+        page = tmp_path_factory.mktemp("page") / "page.html"
+        page.write_text(text, encoding="utf-8")
+        command = [
+            program, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+            f"--user-data-dir={page.parent / 'profile'}", "--virtual-time-budget=60000",
+            page.as_uri(),
+        ]  # fmt: skip
+        shown = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+        found = re.search(r'<pre id="result">(.*?)</pre>', shown, re.S)
+        assert found, shown[-2000:]
+        return html.unescape(found[1])
+
+    return open_page

@@ -163,6 +163,7 @@ class Pretrained(Section):
 class Model(Section):
     d_model: Count
     num_heads: Count
+    num_kv_heads: Annotated[int, Field(ge=0)]
     d_ff: Count
     num_encoder_layers: Count
     num_decoder_layers: Count
@@ -170,7 +171,7 @@ class Model(Section):
     norm: Literal["layer", "rms"]
     norm_position: Literal["pre", "post"]
     activation: Literal["relu", "gelu", "swiglu"]
-    positions: Literal["sinusoidal", "sinusoidal_halves", "learned", "rotary"]
+    positions: Literal["sinusoidal", "sinusoidal_halves", "learned", "rotary", "alibi"]
     tie_embeddings: Literal["none", "decoder", "all"]
     initialization: Literal["xavier", "depth_scaled"]
     attention: Literal["fused", "explicit"]

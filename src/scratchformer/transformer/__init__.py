@@ -1,7 +1,7 @@
 """The Transformer, from scratch, in the order to read it.
 
-1. attention       equation 1, heads, self- and cross-attention
-2. positions       sinusoidal, learned, rotary
+1. attention       equation 1, heads, self- and cross-attention; their matrices: fused_linear
+2. positions       sinusoidal, learned, rotary, ALiBi
 3. embedding       tokens to vectors, and back to logits
 4. feed_forward    equation 2
 5. normalization   LayerNorm, RMSNorm

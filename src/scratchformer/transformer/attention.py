@@ -2,6 +2,8 @@
 
 "Attention Is All You Need" (Vaswani et al. 2017), §3.2.1 (scaled dot product, equation 1) and
 §3.2.2 (multi-head). Deviation: the projections have biases, as in tensor2tensor and all its heirs.
+Fewer heads of keys and values than of queries: Ainslie et al. 2023 (GQA), §2.2; with a single one
+it is the multi-query attention of Shazeer 2019, §3.
 """
 
 import math
@@ -12,7 +14,8 @@ from torch import nn
 
 from .cache import KeyValueCache
 from .config import TransformerConfig
-from .positions import RotaryPositions
+from .fused_linear import FusedLinear
+from .positions import PositionsInAttention
 from .shapes import Float, Tensor
 
 
@@ -24,7 +27,8 @@ def attention_weights(
     """softmax(Q Kᵀ / √d_k + bias): how much each query looks at each key; every row sums to 1.
 
     Dot products of independent unit-variance vectors have variance d_k; the division brings it
-    back to 1, where softmax still has a gradient. `bias` is a mask, see masks.py.
+    back to 1, where softmax still has a gradient. `bias` holds a mask (masks.py), and what the
+    distance of query and key adds (positions.py), the same for all heads or one for each.
     """
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
     if bias is not None:
@@ -33,12 +37,11 @@ def attention_weights(
 
 
 def split_heads(
-    x: Float[Tensor, "batch length width"], num_heads: int, parts: int
-) -> tuple[Float[Tensor, "batch heads length d_head"], ...]:
-    """Cut a projection of `parts` tensors side by side into them, each into its heads."""
+    x: Float[Tensor, "batch length width"], num_heads: int
+) -> Float[Tensor, "batch heads length d_head"]:
+    """Cut the width into heads."""
     batch, length, width = x.shape
-    shape = (batch, length, num_heads, width // (parts * num_heads))
-    return tuple(part.view(shape).transpose(1, 2) for part in x.chunk(parts, dim=-1))
+    return x.view(batch, length, num_heads, width // num_heads).transpose(1, 2)
 
 
 def join_heads(
@@ -46,6 +49,15 @@ def join_heads(
 ) -> Float[Tensor, "batch length d_model"]:
     """Concat(head_1, …, head_h)."""
     return x.transpose(1, 2).flatten(2)
+
+
+def share_heads(
+    x: Float[Tensor, "batch kv_heads key d_head"], num_heads: int
+) -> Float[Tensor, "batch heads key d_head"]:
+    """Give each query head its keys or values: neighbouring query heads share one head of them."""
+    if x.shape[1] == num_heads:
+        return x
+    return x.repeat_interleave(num_heads // x.shape[1], dim=1)
 
 
 class MultiHeadAttention(nn.Module):
@@ -57,6 +69,7 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.num_heads = config.num_heads
+        self.kv_heads = config.kv_heads
         self.fused = config.attention == "fused"
         self.dropout = config.attention_dropout
         self.output = nn.Linear(config.d_model, config.d_model)
@@ -65,8 +78,8 @@ class MultiHeadAttention(nn.Module):
     def attend(
         self,
         query: Float[Tensor, "batch heads query d_head"],
-        key: Float[Tensor, "batch heads key d_head"],
-        value: Float[Tensor, "batch heads key d_head"],
+        key: Float[Tensor, "batch kv_heads key d_head"],
+        value: Float[Tensor, "batch kv_heads key d_head"],
         bias: Float[Tensor, "#batch #heads #query key"] | None,
     ) -> Float[Tensor, "batch query d_model"]:
         """Equation 1 for all heads at once, then W^O.
@@ -74,6 +87,7 @@ class MultiHeadAttention(nn.Module):
         The fused kernel computes the same without ever storing the weights [query, key]; they
         are spelled out when the configuration says so, or when someone asked to see them.
         """
+        key, value = share_heads(key, self.num_heads), share_heads(value, self.num_heads)
         dropout = self.dropout if self.training else 0.0
         if self.fused and self.on_weights is None:
             heads = F.scaled_dot_product_attention(query, key, value, bias, dropout)
@@ -88,24 +102,29 @@ class MultiHeadAttention(nn.Module):
 class SelfAttention(MultiHeadAttention):
     """A sequence looks at itself. One matrix product makes Q, K and V: W^Q|W^K|W^V."""
 
-    def __init__(self, config: TransformerConfig, rotary: RotaryPositions | None = None) -> None:
+    def __init__(
+        self, config: TransformerConfig, positions: PositionsInAttention | None = None
+    ) -> None:
         super().__init__(config)
-        self.query_key_value = nn.Linear(config.d_model, 3 * config.d_model)
-        self.rotary = rotary
+        self.query_key_value = FusedLinear(
+            config.d_model, query=config.d_model, key=config.kv_width, value=config.kv_width
+        )
+        self.positions = PositionsInAttention() if positions is None else positions
 
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        bias: Float[Tensor, "#batch 1 #length key"] | None,
+        bias: Float[Tensor, "#batch #heads #length key"] | None,
         cache: KeyValueCache | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
-        query, key, value = split_heads(self.query_key_value(x), self.num_heads, parts=3)
-        if self.rotary is not None:
-            offset = 0 if cache is None else cache.length
-            query, key = self.rotary(query, offset), self.rotary(key, offset)
+        parts = self.query_key_value.split(self.query_key_value(x))
+        query = split_heads(parts["query"], self.num_heads)
+        key, value = (split_heads(parts[name], self.kv_heads) for name in ("key", "value"))
+        start = 0 if cache is None else cache.length
+        query, key = self.positions.turn(query, start), self.positions.turn(key, start)
         if cache is not None:
             key, value = cache.extend(key, value)
-        return self.attend(query, key, value, bias)
+        return self.attend(query, key, value, self.positions.add_bias(bias, query, key))
 
 
 class CrossAttention(MultiHeadAttention):
@@ -114,19 +133,20 @@ class CrossAttention(MultiHeadAttention):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
         self.query = nn.Linear(config.d_model, config.d_model)
-        self.key_value = nn.Linear(config.d_model, 2 * config.d_model)
+        self.key_value = FusedLinear(config.d_model, key=config.kv_width, value=config.kv_width)
 
     def keys_and_values(
         self, memory: Float[Tensor, "batch source d_model"]
-    ) -> tuple[Float[Tensor, "batch heads source d_head"], ...]:
+    ) -> tuple[Float[Tensor, "batch kv_heads source d_head"], ...]:
         """What `forward` looks at. It depends on the source alone: once per source is enough."""
-        return split_heads(self.key_value(memory), self.num_heads, parts=2)
+        parts = self.key_value.split(self.key_value(memory))
+        return tuple(split_heads(part, self.kv_heads) for part in parts.values())
 
     def forward(
         self,
         x: Float[Tensor, "rows target d_model"],
-        key: Float[Tensor, "batch heads source d_head"],
-        value: Float[Tensor, "batch heads source d_head"],
+        key: Float[Tensor, "batch kv_heads source d_head"],
+        value: Float[Tensor, "batch kv_heads source d_head"],
         bias: Float[Tensor, "#batch 1 1 source"] | None,
     ) -> Float[Tensor, "rows target d_model"]:
         """`rows` is `batch`, or a multiple: the hypotheses of one source in a beam, side by side.
@@ -135,5 +155,5 @@ class CrossAttention(MultiHeadAttention):
         target, and the keys and values of their source need not be copied for each.
         """
         query = self.query(x).reshape(key.shape[0], -1, x.shape[-1])
-        (query,) = split_heads(query, self.num_heads, parts=1)
+        query = split_heads(query, self.num_heads)
         return self.attend(query, key, value, bias).reshape(x.shape)

@@ -12,7 +12,7 @@ from .shapes import Float, Int, Tensor
 class KeyValueCache:
     """Keys and values of the tokens read so far, so that one more token costs one query.
 
-    Each is [batch, heads, tokens so far, d_head].
+    Each is [batch, kv_heads, tokens so far, d_head].
     """
 
     def __init__(self) -> None:
@@ -25,8 +25,8 @@ class KeyValueCache:
 
     def extend(
         self,
-        keys: Float[Tensor, "batch heads new d_head"],
-        values: Float[Tensor, "batch heads new d_head"],
+        keys: Float[Tensor, "batch kv_heads new d_head"],
+        values: Float[Tensor, "batch kv_heads new d_head"],
     ) -> tuple[Tensor, Tensor]:
         """Append the new tokens; return everything so far."""
         if self.keys is None or self.values is None:

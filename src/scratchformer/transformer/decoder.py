@@ -9,19 +9,21 @@ from .attention import CrossAttention, SelfAttention
 from .cache import KeyValueCache
 from .config import TransformerConfig
 from .feed_forward import FeedForward
-from .positions import RotaryPositions
+from .positions import PositionsInAttention, make_positions_in_attention
 from .residual import Residual, make_final_norm
 from .shapes import Float, Tensor
 
-KeysValues = tuple[Tensor, ...]  # of one layer, each [batch, heads, source, d_head]
+KeysValues = tuple[Tensor, ...]  # of one layer, each [batch, kv_heads, source, d_head]
 
 
 class DecoderLayer(nn.Module):
     """An encoder layer that, in between, looks at the source."""
 
-    def __init__(self, config: TransformerConfig, rotary: RotaryPositions | None = None) -> None:
+    def __init__(
+        self, config: TransformerConfig, positions: PositionsInAttention | None = None
+    ) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(config, rotary)
+        self.self_attention = SelfAttention(config, positions)
         self.cross_attention = CrossAttention(config)
         self.feed_forward = FeedForward(config)
         self.around_self_attention = Residual(config)
@@ -47,8 +49,8 @@ class Decoder(nn.Module):
 
     def __init__(self, config: TransformerConfig, num_layers: int) -> None:
         super().__init__()
-        rotary = RotaryPositions(config) if config.positions == "rotary" else None
-        self.layers = nn.ModuleList(DecoderLayer(config, rotary) for _ in range(num_layers))
+        positions = make_positions_in_attention(config)  # one for all layers
+        self.layers = nn.ModuleList(DecoderLayer(config, positions) for _ in range(num_layers))
         self.final_norm = make_final_norm(config)
 
     def read(self, memory: Float[Tensor, "batch source d_model"]) -> list[KeysValues]:

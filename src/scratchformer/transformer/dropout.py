@@ -10,6 +10,7 @@ from torch import nn
 from .shapes import Float, Tensor
 
 STEPS = 2**16  # probabilities are rounded to a multiple of 1 / STEPS
+LARGEST = 1 - 1 / STEPS  # beyond it a probability rounds to 1, where there is no mean to keep
 
 
 def keep_factors(x: Float[Tensor, "*shape"], p: float) -> Float[Tensor, "*shape"]:
@@ -24,10 +25,15 @@ def keep_factors(x: Float[Tensor, "*shape"], p: float) -> Float[Tensor, "*shape"
 
 
 class Dropout(nn.Module):
-    """In training, set each entry to 0 with probability p; scale the others to keep the mean."""
+    """In training, set each entry to 0 with probability p; scale the others to keep the mean.
+
+    Raises ValueError unless 0 ≤ p ≤ LARGEST.
+    """
 
     def __init__(self, p: float) -> None:
         super().__init__()
+        if not 0 <= p <= LARGEST:
+            raise ValueError(f"dropout ({p}) must be at least 0 and at most {LARGEST:.5f}")
         self.p = p
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

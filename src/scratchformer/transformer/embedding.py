@@ -7,7 +7,7 @@ from torch import nn
 from .config import TransformerConfig
 from .dropout import Dropout
 from .normalization import make_norm
-from .positions import LearnedPositions, SinusoidalPositions
+from .positions import make_added_positions
 from .shapes import Float, Int, Tensor
 
 
@@ -23,8 +23,9 @@ class OutputProjection(nn.Linear):
 class Embedding(nn.Module):
     """x = dropout(√d_model · E[token] + position).
 
-    E starts with entries of variance 1/d_model, right for the output projection it is tied to;
-    the factor makes the sum's two terms equally large. Rotary positions add nothing here.
+    E starts with entries of variance 1/d_model, right for the output projection it is tied to. The
+    factor brings them to variance 1, beside sinusoids whose mean square is 1/2. Rotary positions
+    and ALiBi add nothing here.
     """
 
     def __init__(self, vocab_size: int, config: TransformerConfig) -> None:
@@ -33,11 +34,7 @@ class Embedding(nn.Module):
             raise ValueError("an embedding needs a vocabulary: set its size in the configuration")
         self.tokens = nn.Embedding(vocab_size, config.d_model)
         self.scale = math.sqrt(config.d_model) if config.scale_embeddings else 1.0
-        self.positions: SinusoidalPositions | LearnedPositions | None = None
-        if config.positions == "learned":
-            self.positions = LearnedPositions(config)
-        elif config.positions != "rotary":
-            self.positions = SinusoidalPositions(config)
+        self.positions = make_added_positions(config)
         self.norm = make_norm(config) if config.embedding_norm else nn.Identity()
         self.dropout = Dropout(config.dropout)
 

@@ -8,7 +8,7 @@ from .attention import SelfAttention
 from .cache import KeyValueCache
 from .config import TransformerConfig
 from .feed_forward import FeedForward
-from .positions import RotaryPositions
+from .positions import PositionsInAttention, make_positions_in_attention
 from .residual import Residual, make_final_norm
 from .shapes import Float, Tensor
 
@@ -16,9 +16,11 @@ from .shapes import Float, Tensor
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward, each inside a residual connection."""
 
-    def __init__(self, config: TransformerConfig, rotary: RotaryPositions | None = None) -> None:
+    def __init__(
+        self, config: TransformerConfig, positions: PositionsInAttention | None = None
+    ) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(config, rotary)
+        self.self_attention = SelfAttention(config, positions)
         self.feed_forward = FeedForward(config)
         self.around_self_attention = Residual(config)
         self.around_feed_forward = Residual(config)
@@ -39,8 +41,8 @@ class Encoder(nn.Module):
 
     def __init__(self, config: TransformerConfig, num_layers: int) -> None:
         super().__init__()
-        rotary = RotaryPositions(config) if config.positions == "rotary" else None
-        self.layers = nn.ModuleList(EncoderLayer(config, rotary) for _ in range(num_layers))
+        positions = make_positions_in_attention(config)  # one for all layers
+        self.layers = nn.ModuleList(EncoderLayer(config, positions) for _ in range(num_layers))
         self.final_norm = make_final_norm(config)
 
     def forward(

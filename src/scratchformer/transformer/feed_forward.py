@@ -3,38 +3,47 @@
 GELU and SiLU: Hendrycks and Gimpel 2016 (BERT and GPT; Marian). SwiGLU: Shazeer 2020, equation 6.
 """
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import nn
 
 from .config import TransformerConfig
 from .dropout import Dropout
+from .fused_linear import FusedLinear
 from .shapes import Float, Tensor
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "swiglu": F.silu,
+}
 
 
 class FeedForward(nn.Module):
     """FFN(x) = max(0, x W1 + b1) W2 + b2, for each position by itself.
 
-    SwiGLU multiplies by a gate: (SiLU(x W) ⊙ x V) W2, with W|V side by side in `inner`. It has a
-    third matrix more; d_ff · 2/3 brings the number of parameters back to that of the others.
+    SwiGLU multiplies by a gate: (SiLU(x W) ⊙ x V) W2, with W and V side by side in `inner`.
+    That is a third matrix; with d_ff · 2/3 the number of parameters is that of the others again.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.activation = config.activation
-        branches = 2 if config.activation == "swiglu" else 1
-        self.inner = nn.Linear(config.d_model, branches * config.d_ff)
+        self.inner = (
+            FusedLinear(config.d_model, gate=config.d_ff, value=config.d_ff)
+            if config.activation == "swiglu"
+            else nn.Linear(config.d_model, config.d_ff)
+        )
         self.outer = nn.Linear(config.d_ff, config.d_model)
         self.dropout = Dropout(config.activation_dropout)
 
     def forward(self, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
-        x = self.inner(x)
-        if self.activation == "relu":
-            x = F.relu(x)
-        elif self.activation == "gelu":
-            x = F.gelu(x)
-        elif self.activation == "silu":
-            x = F.silu(x)
+        x, activation = self.inner(x), ACTIVATIONS[self.activation]
+        if isinstance(self.inner, FusedLinear):
+            parts = self.inner.split(x)
+            x = activation(parts["gate"]) * parts["value"]
         else:
-            gate, x = x.chunk(2, dim=-1)
-            x = F.silu(gate) * x
+            x = activation(x)
         return self.outer(self.dropout(x))

@@ -3,12 +3,11 @@
 import torch
 from torch import nn
 
-from .attention import CrossAttention, SelfAttention
 from .config import TransformerConfig
 from .decoder import DecoderLayer
 from .embedding import OutputProjection
 from .encoder import EncoderLayer
-from .feed_forward import FeedForward
+from .fused_linear import FusedLinear
 from .positions import LearnedPositions
 
 
@@ -23,7 +22,7 @@ def initialize(model: nn.Module, config: TransformerConfig) -> None:
     | … that end a residual branch     | the same, divided by √branches of   | Radford et al.    |
     |   (W^O, W2), if `depth_scaled`   |   the stack (2 a layer; decoder: 3) |   2019, §2.3      |
     | token embeddings, learned        | N(0, 1/d_model): times √d_model     | tensor2tensor,    |
-    |   positions, output projection   |   they have variance 1              |   fairseq         |
+    |   positions, output projection   |   their variance is 1               |   fairseq         |
     | gains of norms                   | 1                                   | Ba et al. 2016    |
     | biases                           | 0                                   | tensor2tensor     |
 
@@ -36,23 +35,15 @@ def initialize(model: nn.Module, config: TransformerConfig) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for module in model.modules():
-        if isinstance(module, SelfAttention):
-            _initialize_parts(module.query_key_value, 3)
-        elif isinstance(module, CrossAttention):
-            _initialize_parts(module.key_value, 2)
-        elif isinstance(module, FeedForward) and module.activation == "swiglu":
-            _initialize_parts(module.inner, 2)
+        if isinstance(module, FusedLinear):
+            for part in module.split_rows(module.weight).values():
+                nn.init.xavier_uniform_(part)
         elif isinstance(module, nn.Embedding | OutputProjection):
             nn.init.normal_(module.weight, std=config.d_model**-0.5)
         elif isinstance(module, LearnedPositions):
             nn.init.normal_(module.table, std=config.d_model**-0.5)
     if config.initialization == "depth_scaled":
         _scale_by_depth(model)
-
-
-def _initialize_parts(linear: nn.Linear, parts: int) -> None:
-    for part in linear.weight.chunk(parts):
-        nn.init.xavier_uniform_(part)
 
 
 def _scale_by_depth(model: nn.Module) -> None:

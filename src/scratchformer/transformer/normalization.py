@@ -38,7 +38,9 @@ class RMSNorm(nn.Module):
         return x * torch.rsqrt(mean_square + self.epsilon) * self.gain
 
 
+NORMS = {"layer": LayerNorm, "rms": RMSNorm}
+
+
 def make_norm(config: TransformerConfig) -> nn.Module:
     """The norm that the configuration names."""
-    kind = LayerNorm if config.norm == "layer" else RMSNorm
-    return kind(config.d_model, config.norm_epsilon)
+    return NORMS[config.norm](config.d_model, config.norm_epsilon)

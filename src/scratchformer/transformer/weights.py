@@ -73,7 +73,6 @@ def config_from(settings: dict[str, Any], origin: str) -> TransformerConfig:
             fits = isinstance(value, str) and value in get_args(types[name])
         elif types[name] is float:
             fits = type(value) in (int, float) and 0 <= value < math.inf
-            fits = fits and (value < 1 or "dropout" not in name)
         else:
             fits = type(value) is types[name]
         if fits and types[name] is int:
@@ -82,7 +81,10 @@ def config_from(settings: dict[str, Any], origin: str) -> TransformerConfig:
         if not fits:
             raise ValueError(f"{origin}: config.json: {name} cannot be {str(value)[:60]!r}")
     numbers = {name: float(settings[name]) for name in settings if types[name] is float}
-    return TransformerConfig(**{**settings, **numbers})
+    try:
+        return TransformerConfig(**{**settings, **numbers})
+    except ValueError as error:
+        raise ValueError(f"{origin}: config.json: {error}") from None
 
 
 def check_size(
@@ -97,7 +99,8 @@ def check_size(
     layers = max(config.num_encoder_layers * encoder + config.num_decoder_layers * decoder, 1)
     vocabulary = max(config.source_vocab_size * encoder, config.target_vocab_size * decoder)
     width = config.d_model
-    least = width * (layers * (4 * width + 2 * config.d_ff) + vocabulary + config.num_labels)
+    attention = 2 * width + 2 * config.kv_width
+    least = width * (layers * (attention + 2 * config.d_ff) + vocabulary + config.num_labels)
     held = sum(tensor.numel() for tensor in tensors.values())
     if least > held:
         raise ValueError(

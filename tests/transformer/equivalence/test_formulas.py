@@ -9,11 +9,12 @@ from torch import nn
 
 from scratchformer.transformer import TransformerConfig
 from scratchformer.transformer.attention import SelfAttention, attention_weights
-from scratchformer.transformer.dropout import Dropout
+from scratchformer.transformer.dropout import LARGEST, STEPS, Dropout
 from scratchformer.transformer.feed_forward import FeedForward
 from scratchformer.transformer.masks import as_bias, causal_mask
 from scratchformer.transformer.normalization import LayerNorm, RMSNorm
 from scratchformer.transformer.positions import (
+    AlibiPositions,
     LearnedPositions,
     RotaryPositions,
     SinusoidalPositions,
@@ -117,7 +118,7 @@ def test_positions_start_and_offset(kind):
 def test_rotary_is_multiplication_by_a_complex_number(agree):
     rotary = RotaryPositions(configuration())
     x = torch.randn(1, 1, 5, 6)
-    turned = rotary(x, 4)
+    turned = rotary.turn(x, 4)
     for place in range(5):
         for i in range(3):
             number = complex(x[0, 0, place, i], x[0, 0, place, i + 3])
@@ -129,9 +130,28 @@ def test_rotary_is_multiplication_by_a_complex_number(agree):
 def test_rotary_scores_depend_on_the_distance_only(agree):
     rotary = RotaryPositions(configuration())
     query, key = torch.randn(1, 1, 1, 6), torch.randn(1, 1, 1, 6)
-    near = (rotary(query, 9) * rotary(key, 4)).sum()
-    far = (rotary(query, 35) * rotary(key, 30)).sum()
+    near = (rotary.turn(query, 9) * rotary.turn(key, 4)).sum()
+    far = (rotary.turn(query, 35) * rotary.turn(key, 30)).sum()
     agree("formula: rotary", near, far, 1e-13)
+
+
+@pytest.mark.parametrize("heads", [2, 3, 4])
+def test_alibi_takes_slope_times_distance_from_the_score(agree, heads):
+    """q·k / √d_k − 2^(−8h/H) |i − j| for head h = 1, …, H, one number at a time."""
+    alibi = AlibiPositions(configuration(num_heads=heads))
+    query, key = torch.randn(2, heads, 3, 5), torch.randn(2, heads, 5, 5)
+    mask = as_bias(causal_mask(3, 5), torch.float64)
+    scores = torch.empty(2, heads, 3, 5)
+    for h in range(heads):
+        for i in range(3):  # the last three of five positions ask
+            for j in range(5):
+                slope = 2 ** (-8 * (h + 1) / heads)
+                score = (query[:, h, i] * key[:, h, j]).sum(dim=-1) / math.sqrt(5)
+                scores[:, h, i, j] = score - slope * abs(i + 2 - j)
+    found = attention_weights(query, key, alibi.add_bias(None, query, key))
+    agree("formula: ALiBi", found, scores.softmax(dim=-1), 1e-14)
+    found = attention_weights(query, key, alibi.add_bias(mask, query, key))
+    agree("formula: ALiBi", found, (scores + mask).softmax(dim=-1), 1e-14)
 
 
 def test_layer_norm(agree):
@@ -206,6 +226,14 @@ def test_dropout_drops_p_and_keeps_the_mean(p):
     for shift in (1, 2, 3, 4, 999):  # four neighbours share a random word
         correlation = (kept.flatten()[:-shift] * kept.flatten()[shift:]).mean().item()
         assert abs(correlation) < 5 * p * (1 - p) / math.sqrt(x.numel())
+
+
+@pytest.mark.parametrize("p", [0.999995, 1.0, 1.5, -0.1, math.nan])
+def test_dropout_that_would_leave_nothing_is_refused(p):
+    """Beyond LARGEST a probability rounds to 1, and 1 / (1 - p) to infinity."""
+    with pytest.raises(ValueError, match=r"dropout .*must be at least 0 and at most 0.99998"):
+        Dropout(p)
+    assert Dropout(LARGEST).train()(torch.ones(10**6)).max() == STEPS
 
 
 def test_dropout_gradient_and_evaluation():

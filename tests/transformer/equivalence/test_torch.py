@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scratchformer.transformer import (
@@ -159,6 +160,50 @@ def test_self_attention(agree, mask, path):
     compare(agree, "self-attention", ours(x, bias), expected, [([x], y)], pairs)
     if path == "explicit":
         agree("self-attention: maps", seen[0], weights, BOUND)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 3, 6])
+@pytest.mark.parametrize("path", PATHS)
+def test_grouped_query_attention(agree, path, kv_heads):
+    """Against torch's own kernel for groups: outputs, and the gradients of all weights."""
+    config = configuration(num_heads=6, num_kv_heads=kv_heads, attention=path)
+    for ours in (SelfAttention(config), CrossAttention(config)):
+        shake(ours)
+        (x, y), (memory, other_memory) = twins(4, 7, D), twins(4, 7, D)
+        theirs = {name: p.detach().clone().requires_grad_() for name, p in ours.named_parameters()}
+        if isinstance(ours, SelfAttention):
+            bias, _, _ = masks_of("both", tokens(4, 7))
+            output, inputs = ours(x, bias), [([x], y)]
+            joint = F.linear(y, theirs["query_key_value.weight"], theirs["query_key_value.bias"])
+            query, key, value = joint.split([D, 4 * kv_heads, 4 * kv_heads], dim=-1)
+        else:
+            bias, _, _ = masks_of("padding", tokens(4, 7))
+            output = ours(x, *ours.keys_and_values(memory), bias)
+            inputs = [([x], y), ([memory], other_memory)]
+            query = F.linear(y, theirs["query.weight"], theirs["query.bias"])
+            joint = F.linear(other_memory, theirs["key_value.weight"], theirs["key_value.bias"])
+            key, value = joint.split([4 * kv_heads, 4 * kv_heads], dim=-1)
+        query, key, value = (
+            part.unflatten(-1, (-1, 4)).transpose(1, 2) for part in (query, key, value)
+        )
+        assert key.shape[1] == kv_heads
+        heads = F.scaled_dot_product_attention(query, key, value, bias, enable_gqa=True)
+        expected = F.linear(
+            heads.transpose(1, 2).flatten(2), theirs["output.weight"], theirs["output.bias"]
+        )
+        weights = [([p], theirs[name]) for name, p in ours.named_parameters()]
+        compare(agree, "grouped-query attention", output, expected, inputs, weights)
+
+
+def test_fewer_heads_of_keys_make_a_smaller_cache():
+    """What grouped queries are for; half the heads, half the numbers."""
+    sizes = []
+    for kv_heads in (6, 3):
+        model = DecoderOnly(configuration(num_heads=6, num_kv_heads=kv_heads)).eval()
+        caches = model.new_caches()
+        model.decode_hidden(tokens(2, 5), caches)
+        sizes.append(sum(cache.keys.numel() + cache.values.numel() for cache in caches))
+    assert sizes[1] * 2 == sizes[0] == 2 * 2 * 2 * 5 * D
 
 
 @pytest.mark.parametrize("mask", ["none", "padding"])

@@ -20,6 +20,8 @@ from scratchformer.transformer import (
     beam_search,
     greedy,
 )
+from scratchformer.transformer.masks import as_bias, causal_mask
+from scratchformer.transformer.positions import AlibiPositions
 
 BOUND = 1e-5
 VOCAB = 23
@@ -321,6 +323,8 @@ def test_random_encoders_in_our_code(agree, family):
     ("changes", "message"),
     [
         ({"positions": "rotary"}, "positions 'rotary'"),
+        ({"positions": "alibi"}, "positions 'alibi'"),
+        ({"num_kv_heads": 1}, "num_kv_heads 1"),
         ({"norm": "rms"}, "norm 'rms'"),
         ({"activation": "swiglu"}, "activation 'swiglu'"),
         ({"position_offset": 3}, "position_offset 3"),
@@ -345,3 +349,15 @@ def test_what_cannot_be_loaded_is_named():
     )  # fmt: skip
     with pytest.raises(ParamsError, match="hidden_act 'tanh'"):
         from_transformers(bert)
+
+
+@pytest.mark.parametrize("heads", [2, 8])
+def test_alibi_is_that_of_bloom(agree, heads):
+    """Bloom adds slope · j instead of −slope · (i − j): the same to softmax, row by row."""
+    from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+
+    theirs = build_alibi_tensor(torch.ones(1, 6), heads, torch.float32).view(1, heads, 1, 6)
+    ours = AlibiPositions(TransformerConfig(d_model=2 * heads, num_heads=heads))
+    query, mask = torch.zeros(1, heads, 6, 2), as_bias(causal_mask(6, 6), torch.float32)
+    found = (ours.add_bias(mask, query, query)).softmax(dim=-1)
+    agree("ALiBi and Bloom", found, (theirs + mask).softmax(dim=-1), BOUND)

@@ -12,7 +12,8 @@ configs = st.builds(
     source_vocab_size=st.integers(4, 40),
     target_vocab_size=st.integers(4, 40),
     d_model=st.sampled_from([8, 16, 24]),
-    num_heads=st.sampled_from([1, 2, 4]),
+    num_heads=st.sampled_from([2, 4]),
+    num_kv_heads=st.sampled_from([0, 1, 2]),
     d_ff=st.integers(1, 50),
     num_encoder_layers=st.integers(0, 3),
     num_decoder_layers=st.integers(1, 3),
@@ -34,8 +35,8 @@ def meta_model(config: TransformerConfig) -> Transformer:
 @few
 @given(configs)
 def test_parameters_follow_from_the_sizes(config):
-    d, ff = config.d_model, config.d_ff
-    attention = 4 * d * d + 4 * d
+    d, ff, kv = config.d_model, config.d_ff, config.kv_width
+    attention = 2 * d * d + 2 * d + 2 * d * kv + 2 * kv
     feed_forward = 2 * d * ff + ff + d
     norm = 2 * d
     encoder = config.num_encoder_layers * (attention + feed_forward + 2 * norm)
@@ -50,11 +51,11 @@ def test_parameters_follow_from_the_sizes(config):
 @few
 @given(configs, lengths, lengths)
 def test_multiply_adds_follow_from_the_sizes_and_lengths(config, source, target):
-    d, ff = config.d_model, config.d_ff
-    encoder_layer = source * (4 * d * d + 2 * d * ff) + 2 * source * source * d
+    d, ff, kv = config.d_model, config.d_ff, config.kv_width
+    encoder_layer = source * (2 * d * d + 2 * d * kv + 2 * d * ff) + 2 * source * source * d
     decoder_layer = (
-        target * (6 * d * d + 2 * d * ff)
-        + source * 2 * d * d  # keys and values of the source
+        target * (4 * d * d + 2 * d * kv + 2 * d * ff)
+        + source * 2 * d * kv  # keys and values of the source
         + 2 * target * (target + source) * d
     )
     project = target * d * config.target_vocab_size

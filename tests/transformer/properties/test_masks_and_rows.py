@@ -14,11 +14,12 @@ from scratchformer.transformer import (
 )
 from scratchformer.transformer.attention import attention_weights
 from scratchformer.transformer.masks import as_bias, causal_mask, padding_mask
+from scratchformer.transformer.positions import PositionsInAttention
 
 VOCAB = 13
 LIMITS = settings(max_examples=15, deadline=None, derandomize=True)
 
-positions = st.sampled_from(["sinusoidal", "sinusoidal_halves", "learned", "rotary"])
+positions = st.sampled_from(["sinusoidal", "sinusoidal_halves", "learned", "rotary", "alibi"])
 norm_positions = st.sampled_from(["pre", "post"])
 paths = st.sampled_from(["fused", "explicit"])
 seeds = st.integers(0, 10**6)
@@ -32,6 +33,7 @@ def configurations(draw: st.DrawFn) -> TransformerConfig:
         target_vocab_size=VOCAB,
         d_model=8,
         num_heads=draw(st.sampled_from([1, 2])),
+        num_kv_heads=draw(st.sampled_from([0, 1])),
         d_ff=12,
         num_encoder_layers=draw(st.integers(1, 2)),
         num_decoder_layers=draw(st.integers(1, 2)),
@@ -157,7 +159,7 @@ def test_encoder_without_positions_is_equivariant(config, seed):
     assert with_positions > 1e-6
     model.source_embedding.positions = None
     for layer in model.encoder.layers:
-        layer.self_attention.rotary = None
+        layer.self_attention.positions = PositionsInAttention()
     permuted = model.encode(source[:, order])
     assert torch.allclose(model.encode(source)[:, order], permuted, atol=1e-12, rtol=0)
 

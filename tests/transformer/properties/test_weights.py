@@ -1,7 +1,9 @@
 """Saving and loading, tying, and the first values of every parameter."""
 
+import copy
 import json
 import math
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -17,7 +19,11 @@ from scratchformer.transformer import (
     load_model,
     save_model,
 )
+from scratchformer.transformer.feed_forward import ACTIVATIONS
+from scratchformer.transformer.fused_linear import FusedLinear
 from scratchformer.transformer.initialization import initialize
+from scratchformer.transformer.normalization import NORMS
+from scratchformer.transformer.positions import SCHEMES
 
 SIZES = {"source_vocab_size": 13, "target_vocab_size": 13, "d_model": 8, "num_heads": 2,
          "d_ff": 12, "num_encoder_layers": 1, "num_decoder_layers": 2, "max_length": 16,
@@ -28,7 +34,7 @@ SIZES = {"source_vocab_size": 13, "target_vocab_size": 13, "d_model": 8, "num_he
 @given(
     st.sampled_from([Transformer, EncoderClassifier, DecoderOnly]),
     st.sampled_from(["none", "decoder", "all"]),
-    st.sampled_from(["sinusoidal", "learned", "rotary"]),
+    st.sampled_from(["sinusoidal", "learned", "rotary", "alibi"]),
     st.sampled_from(["layer", "rms"]),
     st.sampled_from(["relu", "swiglu"]),
     st.booleans(),
@@ -40,7 +46,7 @@ def test_save_and_load_are_exact(
     torch.manual_seed(seed)
     config = TransformerConfig(
         **SIZES, tie_embeddings=tie, positions=positions, norm=norm, activation=activation,
-        output_bias=extras, embedding_norm=extras,
+        output_bias=extras, embedding_norm=extras, num_kv_heads=int(extras),
     )  # fmt: skip
     model = kind(config).eval()
     folder = tmp_path_factory.mktemp("model")
@@ -121,12 +127,46 @@ def test_broken_folders_are_named(tmp_path):
         ({"num_heads": 3}, "num_heads .3. must divide d_model .8."),
         ({"d_model": 6, "num_heads": 2, "positions": "rotary"}, "even head width, not 3"),
         ({"d_model": 7, "num_heads": 7}, "even d_model, not 7"),
+        ({"d_model": 9, "num_heads": 3, "positions": "sinusoidal_halves"}, "even d_model, not 9"),
         ({"target_vocab_size": 14}, "needs one vocabulary"),
+        ({"num_heads": 4, "num_kv_heads": 3}, "num_kv_heads .3. must divide num_heads .4."),
+        ({"num_kv_heads": 4}, "num_kv_heads .4. must divide num_heads .2."),
+        ({"num_kv_heads": -1}, "num_kv_heads .-1. must divide"),
+        ({"num_heads": 0}, "num_heads .0. must be at least 1"),
+        ({"d_model": 0}, "d_model .0. must be at least 1"),
+        ({"max_length": 0}, "max_length .0. must be at least 1"),
+        ({"dropout": 0.999995}, "dropout .0.999995. must be at least 0 and at most 0.99998"),
+        ({"attention_dropout": 1.0}, "attention_dropout .1.0. must be"),
+        ({"activation_dropout": -0.1}, "activation_dropout .-0.1. must be"),
     ],
 )
 def test_impossible_configurations(changes, message):
     with pytest.raises(ValueError, match=message):
         TransformerConfig(**(SIZES | changes))
+
+
+CHOICES = {
+    name: get_args(kind)
+    for name, kind in get_type_hints(TransformerConfig).items()
+    if get_origin(kind) is Literal
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_an_unknown_choice_is_refused_with_those_that_exist(name):
+    """Never taken for the last one of an if. (The hook of conftest.py would refuse it earlier.)"""
+    config = copy.copy(TransformerConfig(**SIZES))
+    object.__setattr__(config, name, "none such")
+    known = ", ".join(CHOICES[name])
+    with pytest.raises(ValueError, match=f"^{name} 'none such' is none of {known}$"):
+        config.__post_init__()
+
+
+def test_every_choice_has_its_entry():
+    assert set(CHOICES["positions"]) == SCHEMES.keys()
+    assert set(CHOICES["activation"]) == ACTIVATIONS.keys()
+    assert set(CHOICES["norm"]) == NORMS.keys()
+    assert len(CHOICES) == 7
 
 
 def test_a_missing_vocabulary_is_named():
@@ -192,6 +232,20 @@ def test_first_values_match_the_table(initialization, activation):
         else:
             beyond = (values.abs() > 2 * spread).double().mean().item()
             assert beyond == pytest.approx(0.0455, abs=0.2 * 0.0455), name
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_layers_side_by_side_are_drawn_each_with_its_own_bound(kv_heads):
+    """Keys and values of fewer heads are smaller matrices, so their entries are larger."""
+    torch.manual_seed(0)
+    config = TransformerConfig(**LARGE, tie_embeddings="none", num_kv_heads=kv_heads)
+    for name, module in Transformer(config).named_modules():
+        if isinstance(module, FusedLinear):
+            assert module.parts["key"] == module.parts["value"] == 16 * kv_heads
+            for part, rows in module.split_rows(module.weight).items():
+                assert rows.shape == (64 if part == "query" else 16 * kv_heads, 64)
+                bound = math.sqrt(6 / sum(rows.shape))
+                assert 0.99 * bound < rows.abs().max().item() <= bound, (name, part)
 
 
 def test_classifier_head_is_xavier():

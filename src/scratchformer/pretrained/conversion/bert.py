@@ -19,16 +19,20 @@ FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
 def rules(layers: int) -> list[Rule]:
     """Which tensor is which."""
     result = [
-        Rule("source_embedding.tokens.weight", ("embeddings.word_embeddings.weight",)),
-        Rule("source_embedding.positions.table", ("embeddings.position_embeddings.weight",)),
+        Rule("source_embedding.tokens.weight", "embeddings.word_embeddings.weight"),
+        Rule("source_embedding.positions.table", "embeddings.position_embeddings.weight"),
         *norm("source_embedding.norm", "embeddings.LayerNorm"),
     ]
     for number in range(layers):
         ours, theirs = f"encoder.layers.{number}", f"encoder.layer.{number}"
         result += [
-            *linear(
-                f"{ours}.self_attention.query_key_value",
-                *(f"{theirs}.attention.self.{name}" for name in ("query", "key", "value")),
+            *(
+                rule
+                for part in ("query", "key", "value")
+                for rule in linear(
+                    f"{ours}.self_attention.query_key_value.{part}",
+                    f"{theirs}.attention.self.{part}",
+                )
             ),
             *linear(f"{ours}.self_attention.output", f"{theirs}.attention.output.dense"),
             *norm(f"{ours}.around_self_attention.norm", f"{theirs}.attention.output.LayerNorm"),

@@ -15,32 +15,52 @@ import torch
 from torch import Tensor
 
 from scratchformer.base.errors import ParamsError
+from scratchformer.transformer.fused_linear import FusedLinear
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Our tensor `ours` is their tensors `theirs`, one below the other."""
+    """Our tensor `ours` is their tensor `theirs`."""
 
     ours: str
-    theirs: tuple[str, ...]
+    theirs: str
 
 
-def linear(ours: str, *theirs: str) -> list[Rule]:
-    """Weight and bias of a linear layer of ours that holds theirs side by side."""
-    return [
-        Rule(f"{ours}.{kind}", tuple(f"{name}.{kind}" for name in theirs))
-        for kind in ("weight", "bias")
-    ]
+def linear(ours: str, theirs: str) -> list[Rule]:
+    """Weight and bias of a linear layer."""
+    return [Rule(f"{ours}.{kind}", f"{theirs}.{kind}") for kind in ("weight", "bias")]
 
 
 def norm(ours: str, theirs: str) -> list[Rule]:
     """A LayerNorm: what we call the gain, as the paper does, torch calls the weight."""
-    return [Rule(f"{ours}.gain", (f"{theirs}.weight",)), Rule(f"{ours}.bias", (f"{theirs}.bias",))]
+    return [Rule(f"{ours}.gain", f"{theirs}.weight"), Rule(f"{ours}.bias", f"{theirs}.bias")]
 
 
 def named(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Every parameter under each of its names (a tied one has several), and the buffers."""
-    return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+    """Every parameter under each of its names (a tied one has several), and the buffers.
+
+    Of layers that are stored side by side, also each one's rows: `….query_key_value.key.weight`.
+    """
+    tensors = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers()),
+    }
+    for rows in _side_by_side(model).values():
+        tensors |= rows
+    return tensors
+
+
+def _side_by_side(model: torch.nn.Module) -> dict[str, dict[str, Tensor]]:
+    """The parameters that hold several layers, each with the rows of these by their names."""
+    found = {}
+    for name, module in model.named_modules():
+        if isinstance(module, FusedLinear):
+            for kind in ("weight", "bias"):
+                rows = module.split_rows(getattr(module, kind).detach())
+                found[f"{name}.{kind}"] = {
+                    f"{name}.{part}.{kind}": row for part, row in rows.items()
+                }
+    return found
 
 
 @torch.no_grad()
@@ -50,8 +70,7 @@ def copy_in(
     """Fill our tensors from theirs. Raises ParamsError if one of ours or theirs is missing."""
     for rule in rules:
         target = _find(ours, rule.ours)
-        source = torch.cat([_find(theirs, name) for name in rule.theirs])
-        target.copy_(_same_shape(source, target, rule))
+        target.copy_(_same_shape(_find(theirs, rule.theirs), target, rule))
 
 
 @torch.no_grad()
@@ -60,10 +79,8 @@ def copy_out(
 ) -> None:
     """Fill their tensors from ours."""
     for rule in rules:
-        parts = _find(ours, rule.ours).chunk(len(rule.theirs))
-        for name, part in zip(rule.theirs, parts, strict=True):
-            target = _find(theirs, name)
-            target.copy_(_same_shape(part, target, rule))
+        target = _find(theirs, rule.theirs)
+        target.copy_(_same_shape(_find(ours, rule.ours), target, rule))
 
 
 def _find(tensors: Mapping[str, Tensor], name: str) -> Tensor:
@@ -85,9 +102,10 @@ def check_complete(rules: Sequence[Rule], ours: torch.nn.Module, theirs: torch.n
     """
     for model, names in (
         (ours, {rule.ours for rule in rules}),
-        (theirs, {name for rule in rules for name in rule.theirs}),
+        (theirs, {rule.theirs for rule in rules}),
     ):
-        known = {id(tensor) for name, tensor in named(model).items() if name in names}
+        whole = {name for name, rows in _side_by_side(model).items() if rows.keys() <= names}
+        known = {id(tensor) for name, tensor in named(model).items() if name in names | whole}
         for name, parameter in model.named_parameters():
             if id(parameter) not in known and "embed_positions" not in name:
                 raise ParamsError(f"{type(model).__name__}.{name} has no counterpart")

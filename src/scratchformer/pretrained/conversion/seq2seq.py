@@ -30,14 +30,14 @@ def rules(config: TransformerConfig, family: str) -> list[Rule]:
     """Which tensor is which. The first rules name the shared matrix, which later ones refine."""
     result = []
     if family != "marian" or config.tie_embeddings == "all":
-        result.append(Rule("source_embedding.tokens.weight", ("model.shared.weight",)))
+        result.append(Rule("source_embedding.tokens.weight", "model.shared.weight"))
     result += [
-        Rule("source_embedding.tokens.weight", ("model.encoder.embed_tokens.weight",)),
-        Rule("target_embedding.tokens.weight", ("model.decoder.embed_tokens.weight",)),
-        Rule("output.weight", ("lm_head.weight",)),
+        Rule("source_embedding.tokens.weight", "model.encoder.embed_tokens.weight"),
+        Rule("target_embedding.tokens.weight", "model.decoder.embed_tokens.weight"),
+        Rule("output.weight", "lm_head.weight"),
     ]
     if config.output_bias:
-        result.append(Rule("output.bias", ("final_logits_bias",)))
+        result.append(Rule("output.bias", "final_logits_bias"))
     for side, layers in (
         ("encoder", config.num_encoder_layers),
         ("decoder", config.num_decoder_layers),
@@ -53,10 +53,7 @@ def _layer(side: str, number: int) -> list[Rule]:
     ours, theirs = f"{side}.layers.{number}", f"model.{side}.layers.{number}"
     self_attention, cross_attention = f"{theirs}.self_attn", f"{theirs}.encoder_attn"
     result = [
-        *linear(
-            f"{ours}.self_attention.query_key_value",
-            *(f"{self_attention}.{letter}_proj" for letter in "qkv"),
-        ),
+        *_parts(f"{ours}.self_attention.query_key_value", self_attention, "query", "key", "value"),
         *linear(f"{ours}.self_attention.output", f"{self_attention}.out_proj"),
         *norm(f"{ours}.around_self_attention.norm", f"{theirs}.self_attn_layer_norm"),
         *linear(f"{ours}.feed_forward.inner", f"{theirs}.fc1"),
@@ -66,14 +63,16 @@ def _layer(side: str, number: int) -> list[Rule]:
     if side == "decoder":
         result += [
             *linear(f"{ours}.cross_attention.query", f"{cross_attention}.q_proj"),
-            *linear(
-                f"{ours}.cross_attention.key_value",
-                *(f"{cross_attention}.{letter}_proj" for letter in "kv"),
-            ),
+            *_parts(f"{ours}.cross_attention.key_value", cross_attention, "key", "value"),
             *linear(f"{ours}.cross_attention.output", f"{cross_attention}.out_proj"),
             *norm(f"{ours}.around_cross_attention.norm", f"{theirs}.encoder_attn_layer_norm"),
         ]
     return result
+
+
+def _parts(ours: str, theirs: str, *parts: str) -> list[Rule]:
+    """Layers that we store side by side, and they as q_proj, k_proj and v_proj."""
+    return [rule for part in parts for rule in linear(f"{ours}.{part}", f"{theirs}.{part[0]}_proj")]
 
 
 def export(model: Transformer) -> Any:
@@ -118,6 +117,7 @@ def _family(config: TransformerConfig) -> str:
     m2m = config.position_offset == config.pad_id + 1 and config.slowest_wave_is_exact
     plain = config.position_offset == 0 and not config.slowest_wave_is_exact
     fits = {
+        "num_kv_heads": config.kv_heads == config.num_heads,
         "positions": config.positions.startswith("sinusoidal"),
         "norm": config.norm == "layer",
         "norm_epsilon": config.norm_epsilon == 1e-5,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scratchformer.data.tokenized.batches import Ids
 from scratchformer.training.gates.subject import RedGateError, Subject
-from scratchformer.transformer.attention import CrossAttention, SelfAttention
+from scratchformer.transformer.fused_linear import FusedLinear
 
 SAME = 1e-4  # of the largest logit: what another order of the same sums may change
 MORE_PADDING = 2  # tokens
@@ -108,21 +108,16 @@ def _gradients(model: nn.Module) -> Iterator[tuple[str, Tensor | None]]:
     The bias of the keys is left out: it adds the same to all scores of a query, and softmax does
     not see that, so its gradient is zero but for rounding.
     """
-    parts: dict[str, tuple[str, ...]] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, SelfAttention):
-            parts[f"{name}.query_key_value"] = ("query", "key", "value")
-        elif isinstance(module, CrossAttention):
-            parts[f"{name}.key_value"] = ("key", "value")
+    modules = model.named_modules()
+    fused = {name: module for name, module in modules if isinstance(module, FusedLinear)}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         layer, _, kind = name.rpartition(".")
-        if layer not in parts or parameter.grad is None:
+        if layer not in fused or parameter.grad is None:
             yield name, parameter.grad
             continue
-        pieces = parameter.grad.chunk(len(parts[layer]))
-        for part, piece in zip(parts[layer], pieces, strict=True):
+        for part, piece in fused[layer].split_rows(parameter.grad).items():
             if (part, kind) != ("key", "bias"):
                 yield f"{name} ({part})", piece
 

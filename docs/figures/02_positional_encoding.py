@@ -28,7 +28,7 @@ def draw() -> Figure:
 
     torch.manual_seed(0)
     query, key = torch.randn(2, 1, 1, 1, WIDTH)
-    turn = RotaryPositions(config)
+    turn = RotaryPositions(config).turn
     turned_query = turn(query.expand(1, 1, LENGTH, WIDTH), 0)[0, 0]
     turned_key = turn(key.expand(1, 1, LENGTH, WIDTH), 0)[0, 0]
     scores = turned_query @ turned_key.T / WIDTH**0.5

@@ -1,20 +1,33 @@
 """Where the weights are, and where the work is: counted in our own models, by part."""
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from scratchformer.params import read_yaml
 from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer.encoder import EncoderLayer
 from scratchformer.visualization.plots.style import BLUE, GREEN, GREY, ORANGE, VERMILLION
 
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = read_yaml(ROOT / "params.yaml")["train_scratch"]["model"]
+LESSON = DEFAULT | read_yaml(ROOT / "presets" / "lesson.yaml")["train_scratch"]["model"]
+
+
+def named(name: str, sizes: dict[str, Any]) -> tuple[str, TransformerConfig]:
+    """Of the default's vocabularies, 33 letters and 43 phonemes."""
+    layers = f"{sizes['num_encoder_layers']} + {sizes['num_decoder_layers']}"
+    label = f"{name}\n{layers}, d {sizes['d_model']}, d_ff {sizes['d_ff']}"
+    return label, TransformerConfig(33, 43, **sizes)
+
+
 MODELS = {
-    "the lesson\n2 + 2, d 64": TransformerConfig(33, 43, 64, 4, 128, 2, 2, norm_position="pre",
-                                                  tie_embeddings="decoder"),
-    "params.yaml\n3 + 3, d 128": TransformerConfig(33, 43, 128, 4, 512, 3, 3, norm_position="pre",
-                                                    tie_embeddings="decoder"),
-    "the paper\n6 + 6, d 512\n37,000 pieces": TransformerConfig(37_000, 37_000),
+    **dict([named("the lesson", LESSON), named("params.yaml", DEFAULT)]),
+    "the paper\n6 + 6, d 512, d_ff 2048\n37,000 pieces": TransformerConfig(37_000, 37_000),
 }  # fmt: skip
 PARTS = {
     "embeddings": GREY,
@@ -86,6 +99,9 @@ def draw() -> Figure:
              ("feed-forward", ORANGE, "s--"))  # fmt: skip
     for (label, colour, style), values in zip(kinds, rows.T, strict=True):
         right.plot(LENGTHS, values, style, color=colour, label=label, markersize=4)
+    for place, label in ((2 * config.d_model, "2 d"), (config.d_ff, "d_ff")):
+        right.axvline(place, color=GREY, linewidth=0.8)
+        right.text(place * 1.06, 5, label, color="black")
     right.set_xscale("log", base=2)
     right.set_xticks(LENGTHS[::2], [f"{length:,}" for length in LENGTHS[::2]])
     right.set(xlabel="tokens of the sequence", ylabel="million multiply-adds per token",

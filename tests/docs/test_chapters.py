@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,17 @@ def with_settings(settings: tuple[str, ...]) -> Any:
         assert name in node, setting
         node[name] = yaml.safe_load(value)
     return document
+
+
+def test_the_seeded_bugs_are_counted() -> None:
+    """Chapter 20 says how many there are."""
+    counts = [
+        len(tomllib.loads((ROOT / "tests" / path).read_text(encoding="utf-8"))["bug"])
+        for path in ("training/gate_bugs.toml", "transformer/book/bugs.toml")
+    ]
+    told = r"(\d+) for the gates and (\d+) for the tests of the model"
+    found = re.search(told, CHAPTERS[19].text)
+    assert found and [int(number) for number in found.groups()] == counts
 
 
 def test_pages_hold_what_follows_from_other_files() -> None:

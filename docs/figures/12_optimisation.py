@@ -1,9 +1,12 @@
 """The learning rate over a training, and what decay does to a weight in Adam's two ways."""
 
+from pathlib import Path
+
 import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from scratchformer.params import read_yaml
 from scratchformer.training.optimizers.optimizer import make_optimizer
 from scratchformer.training.schedule import learning_rate
 from scratchformer.visualization.plots.style import BLUE, GREEN, ORANGE, VERMILLION
@@ -12,7 +15,9 @@ SCHEDULES = (
     ("inverse_sqrt", ORANGE, "--"), ("cosine", BLUE, "-"),
     ("linear", GREEN, "-."), ("constant", VERMILLION, ":"),
 )  # fmt: skip
-WARMUP, UPDATES, DECAY, RATE = 200, 2600, 0.5, 0.01
+DEFAULT = read_yaml(Path(__file__).resolve().parents[2] / "params.yaml")["train_scratch"]
+WARMUP, UPDATES = DEFAULT["warmup_steps"], DEFAULT["max_steps"]
+DECAY, RATE = 0.5, 0.01
 
 
 def shrinking(decoupled: bool, size: float) -> list[float]:

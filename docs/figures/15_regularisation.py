@@ -25,7 +25,7 @@ SETTINGS = {
         "d_model": 64, "num_heads": 4, "d_ff": 128, "num_encoder_layers": 1,
         "num_decoder_layers": 1, "norm": "layer", "norm_position": "pre", "activation": "relu",
         "positions": "sinusoidal", "tie_embeddings": "decoder", "initialization": "xavier",
-        "attention": "fused",
+        "attention": "fused", "num_kv_heads": 0,
     },
     "learning_rate": 0.004, "schedule": "constant", "warmup_steps": 50, "weight_decay": 0.01,
     "clip_norm": 1.0, "label_smoothing": 0.0, "batch_tokens": 384, "accumulate": 1,

@@ -30,7 +30,7 @@ MODEL = {
     "d_model": 32, "num_heads": 4, "d_ff": 64, "num_encoder_layers": 1, "num_decoder_layers": 1,
     "dropout": 0.0, "norm": "layer", "norm_position": "pre", "activation": "relu",
     "positions": "sinusoidal", "tie_embeddings": "decoder", "initialization": "xavier",
-    "attention": "fused",
+    "attention": "fused", "num_kv_heads": 0,
 }  # fmt: skip
 SETTINGS = {
     "learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 20, "weight_decay": 0.01,

@@ -47,7 +47,7 @@ def make_settings(**changes: Any) -> TrainScratch:
         "d_model": 16, "num_heads": 2, "d_ff": 32, "num_encoder_layers": 1,
         "num_decoder_layers": 1, "dropout": 0.1, "norm": "layer", "norm_position": "pre",
         "activation": "relu", "positions": "sinusoidal", "tie_embeddings": "decoder",
-        "initialization": "xavier", "attention": "fused",
+        "initialization": "xavier", "attention": "fused", "num_kv_heads": 0,
     }  # fmt: skip
     values = {
         "learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 4, "weight_decay": 0.01,

@@ -38,7 +38,7 @@ class Outcomes:
         self.ends: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        name = report.nodeid.removeprefix("tests/")
+        name = report.nodeid.removeprefix("tests/transformer/")
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             message = crash.message if crash else str(report.longrepr)
@@ -57,7 +57,7 @@ def run_tests(package_parent: Path, tests: list[str]) -> dict[str, str]:
         os.dup2(quiet, 1)
         sys.path.insert(0, str(package_parent))
         outcomes = Outcomes()
-        arguments = [f"tests/{test}" for test in tests]
+        arguments = [f"tests/transformer/{test}" for test in tests]
         pytest.main(["-p", "no:cacheprovider", "--tb=line", *arguments], [outcomes])
         import scratchformer.transformer
 

@@ -243,6 +243,8 @@ def test_a_model_that_the_page_cannot_run_is_left_out_with_a_reason(
 ) -> None:
     assert obstacle(make_model(), tokenizers) is None
     assert [unit_of(tokenizer) for tokenizer in tokenizers] == ["character", "word"]
+    assert "positions: alibi" in (obstacle(make_model(positions="alibi"), tokenizers) or "")
+    assert "num_kv_heads: 1" in (obstacle(make_model(num_kv_heads=1), tokenizers) or "")
     assert "1,450,000" in (obstacle(make_model(d_model=480, d_ff=900), tokenizers) or "")
     assert "Linear" in (obstacle(torch.nn.Linear(1, 1), tokenizers) or "")
     pieces = Tokenizer.from_str(

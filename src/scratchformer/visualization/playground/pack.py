@@ -18,6 +18,7 @@ SUPPORTED = {
     "norm_position": ("pre", "post"),
     "activation": ("relu", "gelu", "silu", "swiglu"),
     "positions": ("sinusoidal", "sinusoidal_halves", "learned", "rotary"),
+    "num_kv_heads": (0,),
 }
 
 

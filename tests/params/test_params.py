@@ -163,6 +163,8 @@ def test_a_section_replaced_by_a_string(tmp_path: Path, section: str) -> None:
          "pretrained: a hub model needs `revision`, the 40 hexadecimal digits of a commit"),
         (TEXT.replace("num_heads: 4", "num_heads: 3"),
          "train_scratch.model: num_heads (3) must divide d_model (128)"),
+        (TEXT.replace("num_kv_heads: 0", "num_kv_heads: 3"),
+         "train_scratch.model: num_kv_heads (3) must divide num_heads (4)"),
         (TEXT.replace('- "{label}"', '- "label"'), "prompt 'label' lacks the placeholder {label}"),
         (TEXT.replace("tie_embeddings: decoder", "tie_embeddings: all"),
          "tie_embeddings: all needs tokenize.scratch.shared_vocabulary: true"),

@@ -63,11 +63,13 @@ def test_pickles_are_not_opened(folder: Path) -> None:
 CONFIG: dict[str, Any] = {
     "d_model": [float("nan"), "16", 0, -16, 2**40, 1.5, None, True, [16]],
     "num_heads": [0, -1, 3],
+    "num_kv_heads": [-1, 3, 2**40],
+    "positions": ["none such"],
     "num_encoder_layers": [10**12, -1],
     "d_ff": [2**23, 2**40, float("inf")],  # the first would take half a gigabyte
     "source_vocab_size": [0, 2**50],
     "max_length": [0, 10**9],
-    "dropout": [float("nan"), -1, 2, "0.1"],
+    "dropout": [float("nan"), -1, 2, 0.999995, "0.1"],
     "norm_epsilon": [float("inf"), None],
     "activation": ["__import__('os')", 7, ["relu"]],
     "architecture": ["Evil", None, 7, ["Transformer"]],

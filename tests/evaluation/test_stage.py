@@ -5,12 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from scratchformer.base.errors import DataError
 from scratchformer.evaluation.tables.results_table import render
 from scratchformer.params import Params
+from scratchformer.record.metrics import parse_metrics
 from scratchformer.stages.evaluate import evaluate
 
 Workplace = Callable[[str, str], Params]
@@ -50,21 +54,33 @@ def systems() -> set[str]:
 
 
 def test_words_and_classes(workplace: Workplace) -> None:
-    metrics, recorder, summary = run(workplace("words", "classes"))
+    params = workplace("words", "classes")
+    metrics, recorder, summary = run(params)
     scratch, finetune = metrics["scratch"], metrics["finetune"]
     assert {"wer", "per", "exact_match", "loss", "perplexity", "n"} <= scratch.keys()
-    assert set(scratch["baselines"]) == {"copy", "letter_context"}
+    assert set(scratch["baselines"]) == {"copy", "igtree"}
     # The words of this test are spelled as they sound; the control cannot but learn that.
-    assert scratch["baselines"]["letter_context"]["wer"] < 0.1 < scratch["wer"]
-    assert scratch["against"]["letter_context"]["wer"]["low"] > 0
+    assert scratch["baselines"]["igtree"]["wer"] < 0.1 < scratch["wer"]
+    lost = scratch["against"]["igtree"]
+    assert lost["wer"]["value"] > 0.9 and lost["per"]["value"] > 0
+    assert lost["wer"]["p_value"] == pytest.approx(1 / 101, rel=1e-4)  # no draw was as extreme
+    assert scratch["valid"]["baselines"]["igtree"]["wer"] < 0.2 < scratch["valid"]["wer"]
     assert set(finetune["baselines"]) == {"majority", "tfidf", "probe"}
     assert finetune["baselines"]["tfidf"]["accuracy"] > 0.9
     assert finetune["delta"]["accuracy"]["value"] == pytest.approx(
         finetune["after"]["accuracy"] - finetune["before"]["accuracy"], abs=2e-6
     )
     assert finetune["groups"] == 20 and finetune["n"] == 40
+    assert "mcnemar" not in finetune  # rows come in groups
+    assert finetune["delta"].keys() >= {"accuracy", "macro_f1", "loss", "ece"}
+    assert all("p_value" in change for change in finetune["delta"].values())
+    for name in ("before", "after"):
+        assert finetune[name]["temperature"] > 0 and "ece_unscaled" in finetune[name]
+        assert finetune["valid"][name].keys() >= {"accuracy", "macro_f1", "loss", "ece"}
+    assert finetune["baselines"]["probe"]["C"] > 0
+    assert finetune["before"]["prompt"] in params.evaluate.prompts
     assert systems() == {
-        "scratch-model", "scratch-copy", "scratch-letter_context",
+        "scratch-model", "scratch-copy", "scratch-igtree",
         *(f"finetune-{name}" for name in ("before", "after", "majority", "tfidf", "probe")),
     }  # fmt: skip
     predictions = pd.read_parquet("reports/predictions/finetune-after.parquet")
@@ -80,7 +96,7 @@ def test_words_and_classes(workplace: Workplace) -> None:
         assert f"finetune-{name}" in recorder.tables
         assert Path(f"reports/predictions/finetune-{name}.csv").exists()
     assert recorder.inputs == ["scratch-test", "finetune-test"]
-    assert "Transformer from scratch" in render(metrics)
+    assert "Transformer from scratch" in render(parse_metrics(metrics))
     assert summary.rows
 
 
@@ -97,13 +113,17 @@ def test_translation_on_both_tracks(workplace: Workplace) -> None:
     finetune = metrics["finetune"]
     for node in (metrics["scratch"], finetune["before"], finetune["after"]):
         assert {"token_error_rate", "bleu", "chrf", "bleu_signature", "perplexity"} <= node.keys()
-        assert {"bleu", "chrf"} <= node["intervals"].keys()
+    assert "intervals" in metrics["scratch"]
+    assert metrics["scratch"]["output"] == "sentences"
+    assert finetune["valid"]["after"].keys() >= {"bleu", "chrf", "loss"}
+    assert {"bleu", "chrf", "token_error_rate", "exact_match"} <= finetune["delta"].keys()
+    assert finetune["mcnemar"]["p_value"] == 1  # every row is a group of its own
     # The answer is the source here.
     assert finetune["baselines"]["copy"]["exact_match"] == 1
     assert finetune["baselines"]["copy"]["bleu"] == pytest.approx(100)
     assert set(finetune["baselines"]) == {"copy", "nearest", "scratch"}
     assert finetune["baselines"]["scratch"]["bleu"] == metrics["scratch"]["bleu"]
-    assert "sacrebleu: `nrefs" in render(metrics)
+    assert "sacrebleu: `nrefs" in render(parse_metrics(metrics))
 
 
 def test_the_same_inputs_give_the_same_bytes(workplace: Workplace) -> None:
@@ -122,3 +142,101 @@ def test_a_model_of_the_other_task_is_named(workplace: Workplace) -> None:
     with pytest.raises(DataError, match=r"models/scratch: .*'Nonsense'"):
         run(params)
     assert not Path("reports").exists()
+
+
+def recomputed(metrics: dict[str, Any], track: str, system: str, file: str) -> dict[str, float]:
+    """The scores of a classifier from its predictions, by scikit-learn."""
+    from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+    table = pd.read_parquet(f"reports/predictions/{track}-{file}.parquet")
+    labels = ["a", "b", "c"]
+    return {
+        "accuracy": accuracy_score(table["label"], table["prediction"]),
+        "macro_f1": f1_score(table["label"], table["prediction"], average="macro"),
+        "loss": log_loss(table["label"], np.vstack(table["probabilities"]), labels=labels),
+    }
+
+
+def test_every_number_of_a_classifier_is_recomputed_from_its_predictions(
+    workplace: Workplace,
+) -> None:
+    metrics, _, _ = run(workplace("classes", "classes"))
+    finetune = metrics["finetune"]
+    nodes = {"before": finetune["before"], "after": finetune["after"], **finetune["baselines"]}
+    assert set(nodes) == {"before", "after", "majority", "tfidf", "probe", "scratch"}
+    for system, node in nodes.items():
+        for key, value in recomputed(metrics, "finetune", system, system).items():
+            assert node[key] == pytest.approx(value, abs=2e-5), (system, key)
+    own = recomputed(metrics, "scratch", "scratch", "model")
+    assert metrics["scratch"]["accuracy"] == pytest.approx(own["accuracy"], abs=2e-6)
+    after, probe = (recomputed(metrics, "finetune", name, name) for name in ("after", "probe"))
+    for key in ("accuracy", "macro_f1", "loss"):
+        change = finetune["against"]["probe"][key]["value"]
+        assert change == pytest.approx(after[key] - probe[key], abs=4e-5)
+
+
+def test_scores_of_the_validation_split_are_of_its_rows(workplace: Workplace) -> None:
+    """The majority class has on valid the share that its label has there, not that of test."""
+    metrics, _, _ = run(workplace("words", "classes"))
+    shares = {
+        split: pd.read_parquet(f"data/prepared/finetune/{split}.parquet")["label"]
+        for split in ("train", "valid", "test")
+    }
+    majority = shares["train"].value_counts().sort_index().idxmax()
+    expected = {split: (shares[split] == majority).mean() for split in ("valid", "test")}
+    assert expected["valid"] != expected["test"]
+    found = metrics["finetune"]
+    assert found["valid"]["baselines"]["majority"]["accuracy"] == pytest.approx(
+        expected["valid"], abs=1e-6
+    )
+    assert found["baselines"]["majority"]["accuracy"] == pytest.approx(expected["test"], abs=1e-6)
+
+
+def test_some_validation_rows_are_decoded_and_scored_against_their_own_references(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scratchformer.evaluation.tracks.seq2seq.VALID_ROWS", 7)
+    monkeypatch.setattr("scratchformer.evaluation.controls.sampling.TEXT_ROWS", 50)
+    metrics, _, summary = run(workplace("sentences", "sentences"))
+    for track in ("scratch", "finetune"):  # the references are the sources
+        assert metrics[track]["valid"]["baselines"]["copy"]["exact_match"] == 1
+    scratch = metrics["finetune"]["valid"]["baselines"]["scratch"]
+    assert scratch == {k: v for k, v in metrics["scratch"]["valid"].items() if k != "baselines"}
+    assert sum("learned from 50 of 90 training rows" in line for line in summary.warnings) == 2
+
+
+def test_one_label_leaves_the_regressions_out_with_a_warning(workplace: Workplace) -> None:
+    params = workplace("words", "classes")
+    for split in ("train", "valid", "test"):
+        path = Path(f"data/prepared/finetune/{split}.parquet")
+        table = pq.read_table(path)
+        labels = pa.array(["a"] * table.num_rows)
+        pq.write_table(table.set_column(table.column_names.index("label"), "label", labels), path)
+        arrow = Path(f"data/tokenized/finetune/{split}.arrow")
+        with pa.ipc.open_file(arrow) as file:
+            ids = file.read_all()
+        zeros = pa.array([0] * ids.num_rows, pa.int32())
+        ids = ids.set_column(ids.column_names.index("label"), "label", zeros)
+        with pa.OSFile(str(arrow), "wb") as sink, pa.ipc.new_file(sink, ids.schema) as writer:
+            writer.write_table(ids)
+    metrics, _, summary = run(params)
+    assert set(metrics["finetune"]["baselines"]) == {"majority"}
+    reason = "is left out: the training rows have one label only"
+    assert [line for line in summary.warnings if reason in line] == [
+        f"finetune: pretrained, frozen + linear probe {reason}",
+        f"finetune: TF-IDF + logistic regression {reason}",
+    ]
+
+
+def test_targets_that_cannot_be_aligned_leave_the_letter_tree_out(workplace: Workplace) -> None:
+    params = workplace("words", "classes")
+    for split in ("train", "valid", "test"):
+        path = Path(f"data/prepared/scratch/{split}.parquet")
+        table = pq.read_table(path)
+        long = pa.array([[" ".join("ABC" * len(word))] for word in table["source"].to_pylist()])
+        pq.write_table(table.set_column(table.column_names.index("targets"), "targets", long), path)
+    metrics, _, summary = run(params)
+    assert set(metrics["scratch"]["baselines"]) == {"copy"}
+    assert any("letters by their context (IGTree) is left out: no training pair" in line
+               for line in summary.warnings)  # fmt: skip
+    assert Path("reports/predictions/scratch-effect-by-length-over-copy.csv").exists()

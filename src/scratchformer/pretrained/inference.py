@@ -4,7 +4,7 @@ Rows are sorted by length so that a batch holds little padding, and the results 
 the order of the rows. Memory grows with the batch and with the result, not with the data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,12 @@ def logits(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> 
     return scores
 
 
-def embed(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> np.ndarray:
+def embed(
+    model: "PreTrainedModel",
+    rows: pa.ChunkedArray,
+    batch_size: int,
+    advance: Callable[[int], None] = lambda rows: None,
+) -> np.ndarray:
     """One vector per text: the mean of the last hidden states of its tokens, scaled to length 1.
 
     This is how sentence encoders are trained to be read (Reimers and Gurevych 2019, section 3);
@@ -71,6 +76,7 @@ def embed(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> n
             weights = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
             mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
             vectors[indices] = torch.nn.functional.normalize(mean, dim=-1).cpu().numpy()
+            advance(len(indices))
     return vectors
 
 

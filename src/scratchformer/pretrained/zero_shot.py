@@ -38,7 +38,7 @@ class ZeroShot:
         encode: Callable[[Sequence[str]], np.ndarray],
         prompts: Sequence[str],
         labels: Sequence[tuple[str, str]],
-        valid_texts: Sequence[str],
+        valid_vectors: np.ndarray,
         valid_labels: Sequence[int],
     ) -> "ZeroShot":
         """Try every prompt on the validation split and keep the one that is right most often.
@@ -48,9 +48,10 @@ class ZeroShot:
             prompts: each with the placeholder `{label}`.
             labels: (name, description) in the order of the label ids; an empty description
                 falls back to the name.
-            valid_labels: label ids of `valid_texts`.
+            valid_vectors: unit vectors of the validation texts, as tokenized.
+            valid_labels: their label ids.
         """
-        texts, gold = encode(valid_texts), np.asarray(valid_labels)
+        texts, gold = valid_vectors, np.asarray(valid_labels)
         accuracy: dict[str, float] = {}
         vectors: dict[str, np.ndarray] = {}
         for prompt in prompts:

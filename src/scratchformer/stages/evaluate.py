@@ -21,30 +21,25 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
 
     from scratchformer.base.files import write_json
     from scratchformer.evaluation.tables.results_table import summary_rows
-    from scratchformer.evaluation.tracks.finetune import evaluate_finetune
-    from scratchformer.evaluation.tracks.report import TrackReport, rounded
-    from scratchformer.evaluation.tracks.scratch import evaluate_scratch
+    from scratchformer.evaluation.tracks.evaluations import evaluate_track
+    from scratchformer.evaluation.tracks.report import Settings, rounded
+    from scratchformer.record.metrics import parse_metrics
 
     torch.set_num_threads(params.run.threads)
     for track in TRACKS:
         run.log_input(f"{track}-test", TOKENIZED / track / "test.arrow", "evaluation")
-    reports: dict[TrackName, TrackReport] = {
-        "scratch": evaluate_scratch(params),
-        "finetune": evaluate_finetune(params),
-    }
+    settings = Settings.of(params)
+    reports = {track: evaluate_track(track, settings) for track in TRACKS}
 
-    settings = params.evaluate
-    method = {"confidence": settings.confidence, "resamples": settings.bootstrap_resamples}
-    metrics: dict[str, Any] = rounded(
-        {**{track: report.metrics for track, report in reports.items()}, "method": method}
-    )
+    values = rounded({name: report.metrics for name, report in reports.items()})
+    values["method"] = settings.resampling.method()
+    metrics = parse_metrics(values)
     _write_predictions(reports)
-    write_json(METRICS, metrics)
+    write_json(METRICS, values)
 
-    run.log_summary(metrics)
-    for track, report in reports.items():
-        for name, records in report.tables.items():
-            run.log_table(f"{track}-{name}", records)
+    run.log_summary(values)
+    for name, records in _named_tables(reports).items():
+        run.log_table(name, records)
     run.log_artifact(PREDICTIONS)
     warnings = [warning for report in reports.values() for warning in report.warnings]
     return Summary("evaluate", summary_rows(metrics), [METRICS, PREDICTIONS], warnings)
@@ -62,9 +57,17 @@ def _write_predictions(reports: "Mapping[TrackName, TrackReport]") -> None:
         for track, report in reports.items():
             for system, table in report.predictions.items():
                 pq.write_table(table, folder / f"{track}-{system}.parquet")
-            for name, records in report.tables.items():
-                cells = pd.DataFrame(records).map(inert)
-                cells.to_csv(folder / f"{track}-{name}.csv", index=False)
+        for name, records in _named_tables(reports).items():
+            pd.DataFrame(records).map(inert).to_csv(folder / f"{name}.csv", index=False)
+
+
+def _named_tables(reports: "Mapping[TrackName, TrackReport]") -> dict[str, Any]:
+    """`finetune-changes` → its records, and so on."""
+    return {
+        f"{track}-{name}": records
+        for track, report in reports.items()
+        for name, records in report.tables.items()
+    }
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A strong classical control for word-to-symbols tasks: each letter by its longest known context.
 
 Grapheme-to-phoneme conversion without a neural network: align letters with phonemes, remember
-what each letter emits in each context of up to four letters to both sides, and answer with the
-majority of the widest context seen in training. This is the lazy learner of Daelemans and van den
+what each letter emits in each context of up to four letters to both sides, and predict what is most
+frequent in the widest context seen in training. This is the lazy learner of Daelemans and van den
 Bosch (1996, "Language-independent data-oriented grapheme-to-phoneme conversion") in its
 compressed form, the IGTree: one sorted table per width of context, no parameter to tune.
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchformer.evaluation.controls.alignment import align
+from scratchformer.evaluation.controls.left_out import CannotFitError
 
 Ints = NDArray[np.int64]
 
@@ -27,38 +28,38 @@ _REACH = 4
 
 @dataclass(frozen=True)
 class _Table:
-    """What is emitted in each context of one width: sorted context keys, and one answer each."""
+    """What is emitted in each context of one width: sorted context keys, an output for each."""
 
     window: tuple[int, int]
     base: int  # of the digits of a key
     keys: Ints
-    answers: Ints
+    outputs: Ints
 
     @classmethod
     def of_majorities(
-        cls, window: tuple[int, int], base: int, windows: Ints, answers: Ints, narrower: Ints
+        cls, window: tuple[int, int], base: int, windows: Ints, outputs: Ints, narrower: Ints
     ) -> "_Table":
-        """The most frequent answer of each context; in a tie, what the narrower table says."""
+        """The most frequent output of each context; in a tie, what the narrower table says."""
         keys = _context_keys(windows, window, base)
-        order = np.lexsort((answers, keys))
-        keys, answers, agrees = keys[order], answers[order], (answers == narrower)[order]
-        first = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]) | (answers[1:] != answers[:-1])])
+        order = np.lexsort((outputs, keys))
+        keys, outputs, agrees = keys[order], outputs[order], (outputs == narrower)[order]
+        first = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]) | (outputs[1:] != outputs[:-1])])
         counts = np.diff(np.r_[first, len(keys)])
-        keys, answers, agrees = keys[first], answers[first], agrees[first]
+        keys, outputs, agrees = keys[first], outputs[first], agrees[first]
         order = np.lexsort((agrees, counts, keys))  # the last entry of a key wins
-        keys, answers = keys[order], answers[order]
+        keys, outputs = keys[order], outputs[order]
         last = np.r_[keys[1:] != keys[:-1], True]
-        return cls(window, base, keys[last], answers[last])
+        return cls(window, base, keys[last], outputs[last])
 
     def look_up(self, windows: Ints, otherwise: Ints) -> Ints:
-        """The answers to known contexts; `otherwise` where a context was never seen. `[letters]`"""
+        """The outputs to known contexts; `otherwise` where a context was never seen. `[letters]`"""
         keys = _context_keys(windows, self.window, self.base)
         place = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
-        return np.where(self.keys[place] == keys, self.answers[place], otherwise)
+        return np.where(self.keys[place] == keys, self.outputs[place], otherwise)
 
 
 @dataclass(frozen=True)
-class LetterContext:
+class IGTree:
     """The fitted control."""
 
     letters: dict[str, int]  # from 1; 0 stands for the edge of the word and for unknown letters
@@ -66,8 +67,12 @@ class LetterContext:
     tables: list[_Table]  # from the narrowest to the widest
 
     @classmethod
-    def fit(cls, sources: Sequence[str], targets: Sequence[Sequence[str]]) -> "LetterContext":
-        """Learn from words and the units (phonemes) each is to give; one entry per pair."""
+    def fit(cls, sources: Sequence[str], targets: Sequence[Sequence[str]]) -> "IGTree":
+        """Learn from words and the units (phonemes) each is to give; one entry per pair.
+
+        Raises:
+            CannotFitError: no pair can be aligned.
+        """
         letters = {c: i for i, c in enumerate(sorted(set().union(*sources)), start=1)}
         units = sorted(set().union(*targets))
         unit_ids = {unit: i for i, unit in enumerate(units)}
@@ -77,16 +82,21 @@ class LetterContext:
         ]
         base = len(letters) + 1
         aligned = align(pairs, base, len(units))
+        if not aligned:
+            raise CannotFitError(
+                "no training pair can be aligned: every target is more than twice as long as its "
+                "source"
+            )
         windows = np.concatenate([_windows(batch.sources) for batch in aligned])
         emitted = np.concatenate([batch.emitted.reshape(-1, 2) for batch in aligned])
-        answers = emitted[:, 0] * (len(units) + 1) + emitted[:, 1]
+        outputs = emitted[:, 0] * (len(units) + 1) + emitted[:, 1]
 
         tables: list[_Table] = []
         narrower = np.full(len(windows), -1)
         for window in _WINDOWS:
             if base ** (sum(window) + 1) >= 2**63:
                 break  # a context must fit into one integer: huge alphabets get narrower windows
-            tables.append(_Table.of_majorities(window, base, windows, answers, narrower))
+            tables.append(_Table.of_majorities(window, base, windows, outputs, narrower))
             narrower = tables[-1].look_up(windows, narrower)
         return cls(letters, units, tables)
 
@@ -95,15 +105,15 @@ class LetterContext:
         ids = [np.array([[self.letters.get(c, 0) for c in word]], np.int64) for word in sources]
         windows = np.concatenate([_windows(word) for word in ids])
         none = len(self.units)
-        answers = np.full(len(windows), none * (none + 1) + none)  # emits nothing
+        outputs = np.full(len(windows), none * (none + 1) + none)  # emits nothing
         for table in self.tables:
-            answers = table.look_up(windows, answers)
+            outputs = table.look_up(windows, outputs)
         ends = np.cumsum([len(word) for word in sources])[:-1]
-        return [self._spell(word) for word in np.split(answers, ends)]
+        return [self._spell(word) for word in np.split(outputs, ends)]
 
-    def _spell(self, answers: Iterable[int]) -> list[str]:
+    def _spell(self, outputs: Iterable[int]) -> list[str]:
         none = len(self.units)
-        emitted = (part for answer in answers for part in divmod(int(answer), none + 1))
+        emitted = (part for output in outputs for part in divmod(int(output), none + 1))
         return [self.units[part] for part in emitted if part != none]
 
 

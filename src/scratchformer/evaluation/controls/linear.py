@@ -1,12 +1,6 @@
-"""The controls of every table: what is reached without a Transformer.
+"""Logistic regression, on TF-IDF or on the vectors of a frozen encoder.
 
-| task | trivial | classical |
-|---|---|---|
-| classification | the shares of the labels in training | TF-IDF + logistic regression |
-| sequence, words | the source itself | letters by their context (letter_context.py) |
-| sequence, sentences | the source itself | the answer of the most similar training row |
-
-All learn from the training split; the one setting that is chosen (the strength of the
+All learn from the training split; the one setting that is chosen (C, the inverse strength of the
 regularisation) is chosen on the validation split.
 """
 
@@ -17,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchformer.evaluation.controls.igtree import LetterContext
-from scratchformer.evaluation.measures.edit_distance import Unit, split_units
-from scratchformer.evaluation.reports.neighbours import nearest_rows
+from scratchformer.evaluation.controls.left_out import CannotFitError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -27,17 +19,27 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
-CONTROL_ROWS = 50_000  # a logistic regression on more training rows than this takes too long
-_INVERSE_STRENGTHS = (1.0, 10.0, 100.0)  # scikit-learn's C, tried in this order
+_FIRST_C = (1.0, 10.0, 100.0)
+_STEP = 10.0
+_LIMITS = (1e-4, 1e4)
+_WEIGHTS = 20_000_000  # of the regression on TF-IDF: with more labels fewer pieces are counted
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fitted control says: `[rows, labels]` probabilities, and what was chosen on valid."""
+    """What a regression says: `[rows, labels]` probabilities, and what was chosen on valid.
 
-    probabilities: Floats
-    strength: float  # C: the inverse strength of the regularisation
-    valid_accuracy: float
+    Attributes:
+        C: inverse strength of the regularisation.
+        at_edge: accuracy still rose at the last C that was tried.
+        tried: accuracy on the validation split for each C.
+    """
+
+    valid: Floats
+    test: Floats
+    C: float
+    at_edge: bool
+    tried: dict[float, float]
 
 
 def label_shares(train_labels: Ids, rows: int, num_labels: int) -> Floats:
@@ -59,18 +61,25 @@ def tfidf_regression(
 
     Args:
         train: texts and label ids to learn from.
-        valid: texts and label ids to choose the strength of the regularisation with.
+        valid: texts and label ids to choose C with.
         texts: what to classify.
+
+    Raises:
+        CannotFitError: the texts hold nothing that can be counted, or one label only.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_union
 
-    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\S+", dtype=np.float32)
-    pieces = TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, min_df=2, dtype=np.float32
+    pieces = max(1, _WEIGHTS // num_labels // 2)
+    shared = {"sublinear_tf": True, "dtype": np.float32, "max_features": pieces}
+    vectorizer = make_union(
+        TfidfVectorizer(token_pattern=r"\S+", **shared),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=2, **shared),
     )
-    vectorizer = make_union(words, pieces)
-    features = vectorizer.fit_transform(train[0])
+    try:
+        features = vectorizer.fit_transform(train[0])
+    except ValueError as error:  # "empty vocabulary", "no terms remain"
+        raise CannotFitError(f"the training texts share no piece ({error})") from None
     return regression(
         (features, train[1]),
         (vectorizer.transform(valid[0]), valid[1]),
@@ -86,37 +95,67 @@ def regression(
     num_labels: int,
 ) -> Fitted:
     """Logistic regression on given features `[rows, features]`; with the vectors of a frozen
-    encoder it is the linear probe (Alain and Bengio 2016, arXiv:1610.01644)."""
+    encoder it is the linear probe (Alain and Bengio 2016, arXiv:1610.01644).
+
+    C is the one with the best accuracy on the validation split, of equal ones that with the lowest
+    loss. The search goes on beyond an end of its grid as long as the best is found there.
+
+    Raises:
+        CannotFitError: the training rows have one label only.
+    """
+    if len(np.unique(train[1])) < 2:
+        raise CannotFitError("the training rows have one label only")
+    tried: dict[float, tuple[float, float, Any]] = {}
+    for c in _FIRST_C:
+        tried[c] = _fit(c, train, valid)
+    while (further := _beyond(tried)) is not None:
+        tried[further] = _fit(further, train, valid)
+    best = _best(tried)
+    model = tried[best][2]
+    return Fitted(
+        _probabilities(model, valid[0], num_labels),
+        _probabilities(model, features, num_labels),
+        best,
+        _still_rises(tried),
+        {c: tried[c][0] for c in sorted(tried)},
+    )
+
+
+def _fit(
+    c: float, train: "tuple[Any, Ids]", valid: "tuple[Any, Ids]"
+) -> tuple[float, float, Any]:
+    """Accuracy and likelihood (the negative loss) on the validation split, and the model."""
     from sklearn.linear_model import LogisticRegression
 
-    best: tuple[float, float, Any] | None = None
-    for strength in _INVERSE_STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=1000).fit(*train)
-        accuracy = float(model.score(*valid))
-        if best is None or accuracy > best[0]:
-            best = (accuracy, strength, model)
-    assert best is not None
-    accuracy, strength, model = best
+    model = LogisticRegression(C=c, max_iter=1000).fit(*train)
+    scores = np.log(np.maximum(model.predict_proba(valid[0]), 1e-12))
+    known = np.isin(valid[1], model.classes_)
+    place = np.searchsorted(model.classes_, valid[1][known])
+    likelihood = float(scores[known, place].mean()) if known.any() else 0.0
+    return float(model.score(*valid)), likelihood, model
+
+
+def _best(tried: dict[float, tuple[float, float, Any]]) -> float:
+    """The C with the best accuracy, then the best likelihood; the smallest one wins a tie."""
+    return max(sorted(tried), key=lambda c: tried[c][:2])
+
+
+def _beyond(tried: dict[float, tuple[float, float, Any]]) -> float | None:
+    """The next C to try: one step beyond an end that is the best; None if the best is inside, or
+    the next one is beyond the limits."""
+    grid, best = sorted(tried), _best(tried)
+    further = {grid[0]: best / _STEP, grid[-1]: best * _STEP}.get(best)
+    return further if further is not None and _LIMITS[0] <= further <= _LIMITS[1] else None
+
+
+def _still_rises(tried: dict[float, tuple[float, float, Any]]) -> bool:
+    """The best C is the last one on its side, and more accurate than the one before."""
+    grid, best = sorted(tried), _best(tried)
+    before = {grid[0]: grid[1], grid[-1]: grid[-2]}.get(best)
+    return before is not None and tried[best][0] > tried[before][0]
+
+
+def _probabilities(model: Any, features: Any, num_labels: int) -> Floats:
     probabilities = np.zeros((features.shape[0], num_labels), np.float32)
     probabilities[:, model.classes_] = model.predict_proba(features)
-    return Fitted(probabilities, strength, accuracy)
-
-
-def letters_by_context(
-    train: tuple[Sequence[str], Sequence[Sequence[str]]], sources: Sequence[str], unit: Unit
-) -> list[str]:
-    """Answers of `LetterContext`, learned from training sources and all their references."""
-    words, targets = [], []
-    for source, references in zip(*train, strict=True):
-        for reference in references:
-            words.append(source)
-            targets.append(split_units(reference, unit))
-    joint = " " if unit == "blanks" else ""
-    return [joint.join(units) for units in LetterContext.fit(words, targets).predict(sources)]
-
-
-def nearest_answers(
-    train: tuple[Sequence[str], Sequence[Sequence[str]]], sources: Sequence[str]
-) -> list[str]:
-    """The first reference of the most similar training source."""
-    return [train[1][row][0] for row in nearest_rows(train[0], sources).row]
+    return probabilities

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 BINS = 10
 
@@ -28,8 +28,7 @@ def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> li
         right: whether the prediction is right, `[rows]`.
     """
     claimed, true = np.asarray(confidence, float), np.asarray(right, float)
-    edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.searchsorted(edges, claimed, side="left") - 1, 0, bins - 1)
+    edges, place = np.linspace(0, 1, bins + 1), bin_of(confidence, bins)
     rows = np.bincount(place, minlength=bins)
     claimed_sum = np.bincount(place, claimed, minlength=bins)
     true_sum = np.bincount(place, true, minlength=bins)
@@ -43,6 +42,13 @@ def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> li
         )
         for k in np.flatnonzero(rows)
     ]
+
+
+def bin_of(confidence: ArrayLike, bins: int = BINS) -> NDArray[np.int64]:
+    """The bin of each row, `[rows]`: bin k holds (k / bins, (k + 1) / bins]; the first also 0."""
+    edges = np.linspace(0, 1, bins + 1)
+    claimed = np.asarray(confidence, float)
+    return np.clip(np.searchsorted(edges, claimed, side="left") - 1, 0, bins - 1)
 
 
 def expected_calibration_error(bins: list[ReliabilityBin]) -> float:

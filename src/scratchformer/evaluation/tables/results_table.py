@@ -5,44 +5,39 @@ README holds what `render` gives for the committed reports/metrics.json between 
 compares both, so no number in README is typed by hand.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from scratchformer.base.errors import DataError, ParamsError
-from scratchformer.base.files import read_json
-from scratchformer.base.layout import FINETUNED_MODEL, METRICS
-from scratchformer.evaluation.systems.names import SYSTEM_NAMES, WITH_TRANSFORMER
+from scratchformer.base.layout import FINETUNED_MODEL, METRICS, TRACKS
+from scratchformer.base.measures import MEASURES, Measure, shown
+from scratchformer.evaluation.significance.paired_tests import p_value_text
+from scratchformer.evaluation.systems.names import SYSTEMS, in_reading_order, leaders
+from scratchformer.record.metrics import (
+    Difference,
+    Metrics,
+    SystemScores,
+    TrackScores,
+    load_metrics,
+)
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-
-Metrics = Mapping[str, Any]
-
-_TITLES = {"scratch": "From scratch", "finetune": "Fine-tuning"}
-# Name, and whether it is a share that reads best in percent; in the order of the columns.
-_COLUMNS = {
-    "wer": ("word error rate", True),
-    "per": ("phoneme error rate", True),
-    "cer": ("character error rate", True),
-    "exact_match": ("exact match", True),
-    "token_error_rate": ("token error rate", True),
-    "bleu": ("BLEU", False),
-    "chrf": ("chrF", False),
-    "accuracy": ("accuracy", True),
-    "macro_f1": ("macro-F1", True),
-    "ece": ("calibration error", True),
-    "perplexity": ("perplexity", False),
-}
 
 
 def render(metrics: Metrics) -> str:
     """The tables of all tracks as Markdown, without a line break at the end."""
-    parts = [_track(track, metrics[track]) for track in _TITLES if track in metrics]
-    method = metrics["method"]
+    parts = [_track(track, metrics) for track in metrics.tracks.values()]
     parts.append(
-        f"In brackets: {method['confidence']:.0%} bootstrap intervals ({method['resamples']:,} "
-        "resamples of whole groups). They say how far a number would move with other test rows, "
-        "not with another seed: every model was trained once."
+        f"In brackets: {metrics.confidence:.0%} bootstrap intervals (BCa, {metrics.resamples:,} "
+        "resamples of whole groups); where there are none, resampling says nothing. They say how "
+        "far a number would move with other test rows, not with another seed: every model was "
+        "trained once. p-values: permutation of the two systems within groups, of the measure that "
+        "stands beside them."
     )
+    if any("temperature" in each.own.notes for each in metrics.tracks.values()):
+        parts.append(
+            "Loss and calibration error are those of probabilities whose temperature was fitted "
+            "on the validation split, for every system alike."
+        )
     return "\n\n".join(parts)
 
 
@@ -72,96 +67,107 @@ def card_with_results() -> str:
     card = path.read_text(encoding="utf-8")
     if not METRICS.is_file():
         return card
-    metrics = read_json(METRICS)
-    shown = {key: metrics[key] for key in ("finetune", "method")}
-    return f"{card}\n## Scores on the test split\n\n{render(shown)}\n"
+    metrics = load_metrics()
+    only = Metrics(
+        {"finetune": metrics.tracks["finetune"]}, metrics.confidence, metrics.resamples
+    )
+    return f"{card}\n## Scores on the test split\n\n{render(only)}\n"
 
 
 def summary_rows(metrics: Metrics) -> list[tuple[str, str]]:
-    """What the terminal shows at the end of the stage: each system's first two metrics."""
+    """What the terminal shows at the end of the stage: each system's first two measures, and what
+    fine-tuning changed in the first."""
     rows = []
-    for track in _TITLES:
-        for system, scores in _systems(track, metrics[track]):
-            shown = [name for name in _COLUMNS if name in scores][:2]
-            text = "  ".join(f"{_COLUMNS[name][0]} {_cell(name, scores)}" for name in shown)
-            rows.append((SYSTEM_NAMES[system], text))
-    finetune = metrics["finetune"]
-    measure, change = next(iter(finetune["delta"].items()))
-    name, _ = _COLUMNS[measure]
-    rows.append((f"after - before, {name}", _points(change)))
-    rows.append(("McNemar's test", _p_value(finetune["mcnemar"])))
+    for track in metrics.tracks.values():
+        for system in in_reading_order(track):
+            cells = [f"{each.title} {_cell(each, system)}" for each in _columns(system)[:2]]
+            rows.append((SYSTEMS[system.name].title, "  ".join(cells)))
+        if "before" in track.differences:
+            key, change = next(iter(track.differences["before"].items()))
+            p_value = p_value_text(change.p_value, metrics.smallest_p)
+            text = f"{_points(key, change)}, {p_value}"
+            rows.append((f"after - before, {MEASURES[key].title}", text))
+        rows += [(f"{track.name}: a control leads", text) for text in _led_measures(track, metrics)]
     return rows
 
 
-def _track(track: str, node: Metrics) -> str:
-    systems = list(_systems(track, node))
-    own = systems[-1][1]
-    names = [name for name in _COLUMNS if name in own]
-    if "wer" in names:
-        names.remove("exact_match")  # the word error rate says the same
+def _columns(system: SystemScores) -> list[Measure]:
+    return [measure for measure in shown(system.scores) if measure.in_table]
+
+
+def _track(track: TrackScores, metrics: Metrics) -> str:
+    columns = _columns(track.own)
     lines = [
-        f"**{_TITLES[track]}** ({node['n']:,} test rows in {node['groups']:,} groups)",
+        f"**{TRACKS[track.name].title}** ({track.rows:,} test rows in {track.groups:,} groups)",
         "",
-        "| system | " + " | ".join(_COLUMNS[name][0] for name in names) + " |",
-        "|---|" + "---:|" * len(names),
+        "| system | " + " | ".join(measure.title for measure in columns) + " |",
+        "|---|" + "---:|" * len(columns),
     ]
-    for system, scores in systems:
-        cells = [_cell(name, scores) if name in scores else "" for name in names]
-        name = SYSTEM_NAMES[system]
-        if scores is own:
+    for system in in_reading_order(track):
+        cells = [_cell(each, system) if each.key in system.scores else "" for each in columns]
+        name = SYSTEMS[system.name].title
+        if system is track.own:
             name = f"**{name}**"
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", *_sentences(node)]
+    lines += ["", " ".join(_sentences(track, metrics))]
     return "\n".join(lines).rstrip()
 
 
-def _systems(track: str, node: Metrics) -> Iterator[tuple[str, Metrics]]:
-    """From the weakest claim to the model: controls, before, probe, after."""
-    baselines = node.get("baselines", {})
-    simple = baselines.keys() - WITH_TRANSFORMER
-    yield from ((name, scores) for name, scores in baselines.items() if name in simple)
-    if track == "scratch":
-        yield "scratch", node
-        return
-    yield "before", node["before"]
-    yield from ((name, baselines[name]) for name in WITH_TRANSFORMER if name in baselines)
-    yield "after", node["after"]
+def _sentences(track: TrackScores, metrics: Metrics) -> Iterator[str]:
+    if "before" in track.differences:
+        changes = [
+            f"{measure.title} {_points(measure.key, change)} ({p})"
+            for measure, change, p in _tested(track, "before", metrics)
+        ]
+        yield f"After - before: {', '.join(changes)}."
+    if track.mcnemar:
+        yield f"McNemar's test: {p_value_text(track.mcnemar['p_value'])}."
+    for text in _led_measures(track, metrics):
+        yield f"**{text}.**"
+    if track.output == "sentences":
+        yield "Scored as sentences: the targets are texts of several words."
+    for system in track.systems.values():
+        if "prompt" in system.notes:
+            yield f"Zero-shot prompt, chosen on the validation split: `{system.notes['prompt']}`."
+    for note in ("bleu_signature", "chrf_signature"):
+        if note in track.own.notes:
+            yield f"sacrebleu: `{track.own.notes[note]}`."
 
 
-def _sentences(node: Metrics) -> Iterator[str]:
-    if "delta" in node:
-        changes = ", ".join(
-            f"{_COLUMNS[name][0]} {_points(change)}" for name, change in node["delta"].items()
-        )
-        yield (
-            f"After - before: {changes}; McNemar's test {_p_value(node['mcnemar'])}, permutation "
-            f"of groups {_p_value(node['permutation'])}."
-        )
-    if "prompt" in node:
-        yield f"Zero-shot prompt, chosen on the validation split: `{node['prompt']}`."
-    for name in ("bleu_signature", "chrf_signature"):
-        signed = node.get("after", node)
-        if name in signed:
-            yield f"sacrebleu: `{signed[name]}`."
+def _led_measures(track: TrackScores, metrics: Metrics) -> Iterator[str]:
+    """One sentence for each measure of the table in which a control is better than the model."""
+    for measure in _columns(track.own):
+        for name in leaders(track, measure.key):
+            title = SYSTEMS[name].title
+            yield (
+                f"{title[0].upper()}{title[1:]} is better than the model in {measure.title}"
+                + _lead(measure.key, track.differences.get(name, {}).get(measure.key), metrics)
+            )
 
 
-def _cell(name: str, scores: Metrics) -> str:
-    """"37.9 % [36.8, 39.1]" """
-    percent = _COLUMNS[name][1]
-    factor, unit, digits = (100, " %", 1) if percent else (1, "", 2)
-    text = f"{scores[name] * factor:.{digits}f}{unit}"
-    ends = scores.get("intervals", {}).get(name)
-    if not ends:
-        return text
-    return f"{text} [{ends['low'] * factor:.{digits}f}, {ends['high'] * factor:.{digits}f}]"
+def _lead(measure: str, change: Difference | None, metrics: Metrics) -> str:
+    """By how much, with the test of it: `: model - control +0.4 points [+0.1, +0.7], p = 0.0020`"""
+    if change is None:
+        return ""
+    doubt = " (by chance, perhaps)" if change.p_value > 1 - metrics.confidence else ""
+    p_value = p_value_text(change.p_value, metrics.smallest_p)
+    return f": model - control {_points(measure, change)}, {p_value}{doubt}"
 
 
-def _points(change: Metrics) -> str:
-    """"+29.7 points [27.5, 31.9]" """
-    value, low, high = (100 * change[key] for key in ("value", "low", "high"))
-    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+def _tested(
+    track: TrackScores, other: str, metrics: Metrics
+) -> Iterator[tuple[Measure, Difference, str]]:
+    """The measures of the table with their difference to another system and its p-value."""
+    for measure in _columns(track.own):
+        if change := track.differences[other].get(measure.key):
+            yield measure, change, p_value_text(change.p_value, metrics.smallest_p)
 
 
-def _p_value(test: Metrics) -> str:
-    p = test["p_value"]
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"
+def _cell(measure: Measure, system: SystemScores) -> str:
+    """`37.9 % [36.8, 39.1]`"""
+    return measure.text_with_ends(system.scores[measure.key], *system.ends(measure.key))
+
+
+def _points(measure: str, change: Difference) -> str:
+    """`+29.7 points [+27.5, +31.9]`"""
+    return MEASURES[measure].difference_text(change.value, change.low, change.high)

@@ -1,4 +1,4 @@
-"""What the evaluation of a track hands to the stage, and what both tracks have in common."""
+"""What the evaluation of a track hands to the stage, whatever its task."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,18 +6,46 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from scratchformer.base.layout import SplitName, TrackName
-from scratchformer.data.preparation.prepared import Info, load_info, load_split
-from scratchformer.evaluation.controls.linear import CONTROL_ROWS, label_shares, tfidf_regression
-from scratchformer.evaluation.reports.classification import ClassificationTest, label_ids
+from scratchformer.base.layout import TRACKS, TrackName
 from scratchformer.evaluation.reports.comparison import Record
-from scratchformer.evaluation.significance.bootstrap import Resampling
-from scratchformer.params import Params
+from scratchformer.evaluation.reports.scores import Scored, differences, scores, values
+from scratchformer.evaluation.significance.resampling import Resampling
+from scratchformer.params import Params, Pretrained
 
-Probabilities = NDArray[np.float32]
-Ids = NDArray[np.int64]
+
+@dataclass(frozen=True)
+class Settings:
+    """What the evaluation of a track depends on, besides the data and the models.
+
+    Attributes:
+        beam_size: 1 is greedy.
+        batch_size: rows decoded or classified together.
+        prompts: of the zero-shot classifier.
+        pretrained: which model it is that was fine-tuned.
+    """
+
+    resampling: Resampling
+    beam_size: int
+    batch_size: int
+    prompts: Sequence[str]
+    pretrained: Pretrained
+
+    @classmethod
+    def of(cls, params: Params) -> "Settings":
+        chosen = params.evaluate
+        return cls(
+            Resampling(chosen.bootstrap_resamples, chosen.confidence, params.run.seed),
+            chosen.beam_size,
+            chosen.batch_size,
+            chosen.prompts,
+            params.pretrained,
+        )
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        return self.resampling.seed
 
 
 @dataclass
@@ -30,76 +58,57 @@ class TrackReport:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Controls:
-    """The controls of a classification track: what they say, and what was chosen for them."""
+def track_metrics(
+    track: TrackName,
+    systems: Mapping[str, Scored],
+    groups: Sequence[str],
+    resampling: Resampling,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A track of reports/metrics.json, see `record.metrics`.
 
-    probabilities: dict[str, Probabilities]
-    chosen: dict[str, dict[str, float]]
-    warnings: list[str]
-
-
-def resampling_of(params: Params, groups: list[str]) -> Resampling:
-    settings = params.evaluate
-    return Resampling(groups, settings.bootstrap_resamples, settings.confidence, params.run.seed)
-
-
-def same_test_rows() -> bool:
-    """Whether both tracks ask for the same answers to the same rows, so that one table may hold
-    the systems of both."""
-    task = load_info("scratch").task
-    if task != load_info("finetune").task:
-        return False
-    columns = ["id", *(("text", "label") if task == "classification" else ("source", "targets"))]
-    scratch = load_split("scratch", "test").select(columns)
-    return bool(scratch.equals(load_split("finetune", "test").select(columns)))
-
-
-def labelled_texts(track: TrackName, split: SplitName, info: Info) -> tuple[list[str], Ids]:
-    """Texts and label ids of a prepared split, not of the test split."""
-    table = load_split(track, split)
-    names = [label.name for label in info.labels]
-    return table.column("text").to_pylist(), label_ids(table.column("label").to_pylist(), names)
-
-
-def classification_controls(
-    track: TrackName, info: Info, test: ClassificationTest, seed: int
-) -> Controls:
-    """Majority class, and TF-IDF with logistic regression."""
-    train, valid = (labelled_texts(track, split, info) for split in ("train", "valid"))
-    shares = label_shares(train[1], len(test.texts), len(test.labels))
-    kept = drawn(len(train[0]), CONTROL_ROWS, seed)
-    warnings = []
-    if len(kept) < len(train[0]):
-        warnings.append(
-            f"{track}: the TF-IDF control learned from {len(kept):,} of {len(train[0]):,} "
-            "training rows, drawn at random"
-        )
-    texts = [train[0][row] for row in kept]
-    tfidf = tfidf_regression((texts, train[1][kept]), valid, test.texts, len(test.labels))
-    return Controls(
-        {"majority": shares, "tfidf": tfidf.probabilities},
-        {"tfidf": {"strength": tfidf.strength, "valid_accuracy": tfidf.valid_accuracy}},
-        warnings,
-    )
+    Args:
+        systems: the track's own model and all others.
+        groups: the group of each test row.
+        facts: `task`, and what else is told once.
+    """
+    own = TRACKS[track].system
+    found = {
+        name: {**scores(each.test, groups, resampling), **each.notes}
+        for name, each in systems.items()
+    }
+    valid = {name: values(each.valid) for name, each in systems.items()}
+    against = {
+        name: differences(systems[own].test, each.test, groups, resampling)
+        for name, each in systems.items()
+        if name != own
+    }
+    delta = {"delta": against.pop("before")} if "before" in against else {}
+    return {
+        **facts,
+        "n": len(groups),
+        "groups": len(set(groups)),
+        **_in_places(track, found),
+        "valid": _in_places(track, valid),
+        **delta,
+        "against": against,
+    }
 
 
-def drawn(rows: int, limit: int, seed: int) -> Ids:
-    """At most `limit` of `rows` row numbers, drawn without replacement, in ascending order."""
-    if rows <= limit:
-        return np.arange(rows)
-    return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+def _in_places(track: TrackName, systems: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The scores of a track where the file has them: its own directly or as before and after, the
+    others as baselines."""
+    own = TRACKS[track].system
+    baselines = {k: each for k, each in systems.items() if k not in ("before", own)}
+    if own == track:
+        return {**systems[own], "baselines": baselines}
+    return {"before": systems["before"], own: systems[own], "baselines": baselines}
 
 
-def in_brief(tests: Mapping[str, Any], measure: str) -> dict[str, Any]:
-    """Of the tests of two systems the difference in the one measure that is read first, and the
-    p-value of the permutation of groups."""
-    return {measure: tests["delta"][measure], "p_value": tests["permutation"]["p_value"]}
-
-
-def right_rows(test: ClassificationTest, probabilities: Probabilities) -> NDArray[np.bool_]:
-    """Whether the likeliest label is the right one, `[rows]`."""
-    return np.asarray(probabilities.argmax(axis=1) == test.gold)
+def prediction_file(track: TrackName, system: str) -> str:
+    """What the predictions of a system are called: the model that is named as its track is
+    `model`, so that `scratch-model` is not `scratch-scratch`."""
+    return "model" if system == track else system
 
 
 def rounded(node: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from scratchformer.base.statistics import macro_f1_of
 from scratchformer.base.tasks import TaskName
 from scratchformer.data.tokenized.batches import Ids, TokenColumn
 from scratchformer.pretrained.inference import logits, padded_inputs
@@ -64,21 +65,17 @@ class Classification:
         return {**inputs, "labels": torch.from_numpy(self.labels[rows])}
 
     def score(self) -> dict[str, float]:
-        """Loss in nats per row, accuracy, macro-F1 over all classes of the model."""
+        """Loss in nats per row, accuracy, macro-F1."""
         from scipy.special import log_softmax
-        from sklearn.metrics import f1_score
 
         gold = self.valid.column("label").to_numpy()
         scores = logits(self.model, self.valid.column("input_ids"), VALIDATION_BATCH)
         predicted = scores.argmax(axis=1)
         log_likelihood = log_softmax(scores, axis=1)[np.arange(len(gold)), gold]
-        classes = np.arange(scores.shape[1])
         return {
             "loss": float(-log_likelihood.mean()),
             "accuracy": float((predicted == gold).mean()),
-            "macro_f1": float(
-                f1_score(gold, predicted, labels=classes, average="macro", zero_division=0)
-            ),
+            "macro_f1": macro_f1_of(predicted, gold, scores.shape[1]),
         }
 
     def better(self, scores: Mapping[str, float]) -> tuple[float, ...]:

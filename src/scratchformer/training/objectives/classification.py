@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scratchformer.base.statistics import macro_f1_of
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.training.objectives.loss import smoothed_cross_entropy
 from scratchformer.training.objectives.objective import OnTrial, Validation
@@ -34,8 +35,6 @@ class ClassificationObjective(OnTrial):
 
     @torch.inference_mode()
     def validate(self) -> Validation:
-        from sklearn.metrics import f1_score
-
         self.model.eval()
         loss, labels, answers = 0.0, [], []
         for batch in self._valid.in_length_order():
@@ -48,6 +47,6 @@ class ClassificationObjective(OnTrial):
         values = {
             "loss": loss / len(label_ids),
             "accuracy": float((label_ids == answer_ids).mean()),
-            "macro_f1": float(f1_score(label_ids, answer_ids, average="macro", zero_division=0)),
+            "macro_f1": macro_f1_of(answer_ids, label_ids, self.model.config.num_labels),
         }
         return Validation(values, samples=[])

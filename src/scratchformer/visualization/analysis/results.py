@@ -4,35 +4,26 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scratchformer.base.layout import TrackName
-from scratchformer.evaluation.systems.names import SYSTEM_NAMES, WITH_TRANSFORMER
+from scratchformer.base.measures import MEASURES
+from scratchformer.evaluation.systems.names import SYSTEMS
 from scratchformer.visualization.plots.scores import Score
 
 # Name on the page and the better direction; the order is that of columns and panels.
 METRICS: Mapping[str, tuple[str, str]] = {
-    "accuracy": ("accuracy", "higher"),
-    "macro_f1": ("macro-F1", "higher"),
-    "wer": ("word error rate", "lower"),
-    "per": ("phoneme error rate", "lower"),
-    "cer": ("character error rate", "lower"),
-    "token_error_rate": ("token error rate", "lower"),
-    "exact_match": ("exact match", "higher"),
-    "bleu": ("BLEU", "higher"),
-    "chrf": ("chrF", "higher"),
-    "token_accuracy": ("token accuracy", "higher"),
-    "loss": ("loss (nats)", "lower"),
-    "perplexity": ("perplexity", "lower"),
-    "ece": ("calibration error", "lower"),
+    key: (measure.title, "higher" if measure.higher_is_better else "lower")
+    for key, measure in MEASURES.items()
 }
 BETTER = dict(METRICS.values())
 # In the table only: a bar says nothing without a scale, or says what another one says already.
-WITHOUT_BARS = {"token accuracy", "loss (nats)", "perplexity", "calibration error"}
+WITHOUT_BARS = {measure.title for measure in MEASURES.values() if not measure.as_bar}
+_WITH_TRANSFORMER = ("probe", "scratch")
 
 
 def scores_of_track(track: TrackName, node: Mapping[str, Any]) -> list[Score]:
     """All scores under `scratch` or `finetune`, from the weakest claim to the model."""
     baselines = node.get("baselines", {})
-    simple = {key: values for key, values in baselines.items() if key not in WITH_TRANSFORMER}
-    others = {key: values for key, values in baselines.items() if key in WITH_TRANSFORMER}
+    simple = {key: values for key, values in baselines.items() if key not in _WITH_TRANSFORMER}
+    others = {key: values for key, values in baselines.items() if key in _WITH_TRANSFORMER}
     systems = {**simple, "scratch": node}
     if track == "finetune":
         before, after = ({key: node[key]} if key in node else {} for key in ("before", "after"))
@@ -48,7 +39,7 @@ def scores_of_track(track: TrackName, node: Mapping[str, Any]) -> list[Score]:
 
 def system_name(key: str) -> str:
     """A system as it is written on the page."""
-    return SYSTEM_NAMES.get(key, key.replace("_", " "))
+    return SYSTEMS[key].title if key in SYSTEMS else key.replace("_", " ")
 
 
 def _scores(system: str, role: str, values: Mapping[str, Any]) -> Iterator[Score]:
@@ -71,37 +62,24 @@ def difference_rows(node: Mapping[str, Any]) -> list[list[str]]:
     metric, difference, interval, McNemar's p-value, permutation p-value."""
     rows: list[list[str]] = []
     if "delta" in node:
-        rows += _differences(system_name("before"), node)
+        rows += _differences(system_name("before"), node["delta"])
     for key, against in node.get("against", {}).items():
-        rows += _differences(system_name(key), _as_node(against))
+        rows += _differences(system_name(key), against)
     return rows
 
 
-def _as_node(against: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The comparison with another system, in the form of the track's own: differences apart from
-    the p-value of the permutation test, which sequences do not have."""
-    if "delta" in against:
-        return against
-    delta = {key: value for key, value in against.items() if isinstance(value, Mapping)}
-    tests = {"permutation": {"p_value": against["p_value"]}} if "p_value" in against else {}
-    return {"delta": delta, **tests}
-
-
-def _differences(system: str, node: Mapping[str, Any]) -> Iterator[list[str]]:
-    for key, change in node["delta"].items():
-        if _said_by_wer(key, node["delta"]):
-            continue
-        tests = [
-            _p_value(node[test]["p_value"]) if key == "accuracy" and test in node else ""
-            for test in ("mcnemar", "permutation")
-        ]
-        yield [
-            system,
-            METRICS[key][0] if key in METRICS else key,
-            f"{change['value']:+.3f}",
-            f"[{change['low']:+.3f}, {change['high']:+.3f}]",
-            *tests,
-        ]
+def _differences(system: str, changes: Mapping[str, Any]) -> Iterator[list[str]]:
+    for key, change in changes.items():
+        if not _said_by_wer(key, changes):
+            ends = f"[{change['low']:+.3f}, {change['high']:+.3f}]" if "low" in change else ""
+            yield [
+                system,
+                METRICS[key][0] if key in METRICS else key,
+                f"{change['value']:+.3f}",
+                ends,
+                "",
+                _p_value(change["p_value"]),
+            ]
 
 
 def _p_value(p: float) -> str:

@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from scratchformer.evaluation.systems.scoring import (
+from scratchformer.evaluation.systems.from_scratch import (
     class_probabilities,
+    decode,
     token_losses,
-    write_answers,
 )
 from scratchformer.transformer import EncoderClassifier, Transformer, TransformerConfig, greedy
 
@@ -47,20 +47,20 @@ def first_records(table: pa.Table) -> list[int]:
     return np.unique(table.column("row").to_numpy(), return_index=True)[1].tolist()
 
 
-def test_every_row_gets_its_own_answer(model: Transformer, table: pa.Table) -> None:
-    written = write_answers(model, table, 40, beam_size=1, max_length=9, batch_size=7)
+def test_every_row_gets_its_own_prediction(model: Transformer, table: pa.Table) -> None:
+    decoded = decode(model, table, 40, beam_size=1, max_length=9, batch_size=7)
     for row, record in enumerate(first_records(table)):
         alone = greedy(model, torch.tensor([table.column("source")[record].as_py()]), 9)
-        assert written.ids[row] == alone.ids[0].tolist()
-        assert written.scores[row] == pytest.approx(alone.scores.item(), abs=1e-4)
+        assert decoded.ids[row] == alone.ids[0].tolist()
+        assert decoded.scores[row] == pytest.approx(alone.scores.item(), abs=1e-4)
 
 
-def test_a_beam_finds_answers_at_least_as_likely_per_token(
+def test_a_beam_finds_predictions_at_least_as_likely_per_token(
     model: Transformer, table: pa.Table
 ) -> None:
     settings = {"max_length": 6, "batch_size": 16}
-    one = write_answers(model, table, 40, beam_size=1, **settings)
-    four = write_answers(model, table, 40, beam_size=4, **settings)
+    one = decode(model, table, 40, beam_size=1, **settings)
+    four = decode(model, table, 40, beam_size=4, **settings)
     mean = [score / len(ids) for score, ids in zip(four.scores, four.ids, strict=True)]
     assert np.mean(mean) > np.mean(
         [score / len(ids) for score, ids in zip(one.scores, one.ids, strict=True)]
@@ -69,7 +69,7 @@ def test_a_beam_finds_answers_at_least_as_likely_per_token(
 
 def test_progress_counts_the_rows(model: Transformer, table: pa.Table) -> None:
     done: list[int] = []
-    write_answers(
+    decode(
         model, table, 40, beam_size=1, max_length=3, batch_size=16, advance=done.append
     )
     assert done == [16, 16, 8]
@@ -79,7 +79,8 @@ def test_progress_counts_the_rows(model: Transformer, table: pa.Table) -> None:
 def test_losses_are_those_of_torch_without_smoothing(
     model: Transformer, table: pa.Table, logits_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scratchformer.evaluation.systems.scoring._LOGITS_AT_ONCE", logits_at_once)
+    place = "scratchformer.evaluation.systems.from_scratch._LOGITS_AT_ONCE"
+    monkeypatch.setattr(place, logits_at_once)
     losses = token_losses(model, table, 40, batch_size=8)
     nll, tokens, right = np.zeros(40), np.zeros(40), np.zeros(40)
     for record in table.to_pylist():

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from scratchformer.data.tokenized.batches import TokenColumn
 from scratchformer.evaluation.reports.sequences import SequenceOutput
-from scratchformer.evaluation.systems.scoring import TokenLosses
+from scratchformer.evaluation.systems.token_losses import TokenLosses
 from scratchformer.pretrained.inference import padded_batches
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NO_LABEL = -100  # what transformers takes for padding in labels
 
 
-def pretrained_answers(
+def pretrained_output(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     table: pa.Table,
@@ -28,7 +28,7 @@ def pretrained_answers(
     batch_size: int,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> SequenceOutput:
-    """What the model writes for each row, and its losses on the references.
+    """What the model predicts for each row, and its losses on the references.
 
     Args:
         table: tokenized split with `row, input_ids, labels`; a row with several references has
@@ -46,12 +46,12 @@ def pretrained_answers(
     model.eval()
     with torch.inference_mode():
         for part, batch in padded_batches(model, inputs, batch_size):
-            written = model.generate(
+            generated = model.generate(
                 **batch, num_beams=beam_size, do_sample=False, max_new_tokens=max_length
             )
-            answers = tokenizer.batch_decode(written, skip_special_tokens=True)
-            for place, answer in zip(row_of_record[records[part]], answers, strict=True):
-                texts[place] = answer.strip()
+            predictions = tokenizer.batch_decode(generated, skip_special_tokens=True)
+            for place, text in zip(row_of_record[records[part]], predictions, strict=True):
+                texts[place] = text.strip()
             advance(len(part))
     return SequenceOutput(texts, None, _token_losses(model, table, rows, batch_size))
 
@@ -63,11 +63,11 @@ def _token_losses(
     import torch
 
     row_of_record = table.column("row").to_numpy()
-    answers = TokenColumn(table.column("labels"))
+    targets = TokenColumn(table.column("labels"))
     result = TokenLosses(np.zeros(rows), np.zeros(rows), np.zeros(rows))
     with torch.inference_mode():
         for part, batch in padded_batches(model, table.column("input_ids"), batch_size):
-            labels = torch.from_numpy(answers.padded(part, _NO_LABEL)).to(model.device)
+            labels = torch.from_numpy(targets.padded(part, _NO_LABEL)).to(model.device)
             decoder_input = model.prepare_decoder_input_ids_from_labels(labels)
             logits = model(**batch, decoder_input_ids=decoder_input).logits.float()
             real = labels != _NO_LABEL
@@ -75,7 +75,7 @@ def _token_losses(
             log_probabilities = logits[real].log_softmax(dim=-1)
             nll = -log_probabilities.gather(1, target[:, None]).squeeze(1)
             # np.add.at and not +=: references of one row may be in one batch.
-            record = row_of_record[part].repeat(answers.lengths[part])
+            record = row_of_record[part].repeat(targets.lengths[part])
             np.add.at(result.nll, record, nll.double().cpu().numpy())
             right = log_probabilities.argmax(dim=-1) == target
             np.add.at(result.right, record, right.double().cpu().numpy())

@@ -1,4 +1,4 @@
-"""The from-scratch model over a test split: what it writes, what it says, what it expects.
+"""The from-scratch model over a split: what it decodes, and how well it expects the references.
 
 Rows are sorted by length, so a batch holds little padding; results are put back in the order of
 the split. Memory grows with a batch and with the results, not with the data.
@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scratchformer.data.tokenized.batches import TokenColumn
+from scratchformer.evaluation.systems.token_losses import TokenLosses
 
 if TYPE_CHECKING:
     import torch
@@ -27,33 +28,14 @@ _LOGITS_AT_ONCE = 1 << 22  # numbers: 16 MB, so that a large vocabulary does not
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a model wrote for each row: token ids without padding, and their summed log-prob."""
+class Decoded:
+    """What a model predicts for each row: token ids without padding, and their summed log-prob."""
 
     ids: list[list[int]]
     scores: Floats
 
 
-@dataclass(frozen=True)
-class TokenLosses:
-    """How well a model expects the references, summed over the references of each row.
-
-    All are `[rows]`: negative log-likelihood in nats without label smoothing, the number of target
-    tokens (EOS included), and how many of them were the likeliest token given the right
-    tokens before them.
-    """
-
-    nll: Floats
-    tokens: Floats
-    right: Floats
-
-    @property
-    def loss(self) -> float:
-        """Nats per target token; its exponential is the perplexity."""
-        return float(self.nll.sum() / self.tokens.sum())
-
-
-def write_answers(
+def decode(
     model: "Transformer",
     table: pa.Table,
     rows: int,
@@ -62,8 +44,8 @@ def write_answers(
     max_length: int,
     batch_size: int,
     advance: Advance = lambda rows: None,
-) -> Written:
-    """Let the model write one answer per row, greedily or by beam search.
+) -> Decoded:
+    """Let the model decode one prediction a row, greedily or by beam search.
 
     Args:
         table: tokenized split; a row with several references has several records, one is read.
@@ -82,16 +64,16 @@ def write_answers(
     for part in _by_length(records, sources.lengths, batch_size):
         source = torch.from_numpy(sources.padded(part, model.config.pad_id))
         if beam_size == 1:
-            written = greedy(model, source, max_length)
+            decoded = greedy(model, source, max_length)
         else:
-            written = beam_search(model, source, beam_size, max_length)
+            decoded = beam_search(model, source, beam_size, max_length)
         places = table.column("row").take(pa.array(part)).to_numpy()
-        scores[places] = written.scores.numpy()
-        lengths = written.lengths.tolist()
-        for place, line, length in zip(places, written.ids.tolist(), lengths, strict=True):
+        scores[places] = decoded.scores.numpy()
+        lengths = decoded.lengths.tolist()
+        for place, line, length in zip(places, decoded.ids.tolist(), lengths, strict=True):
             ids[place] = line[:length]
         advance(len(part))
-    return Written(ids, scores)
+    return Decoded(ids, scores)
 
 
 def token_losses(

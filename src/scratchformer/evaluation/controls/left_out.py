@@ -1,0 +1,5 @@
+"""A control that cannot be had: the evaluation goes on without it and says so."""
+
+
+class CannotFitError(Exception):
+    """What these rows lack for a control; the message ends the sentence "left out: …"."""

@@ -3,13 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from scratchformer.evaluation.significance.bootstrap import (
-    Floats,
-    Resampling,
-    Sums,
-    bootstrap,
-    bootstrap_difference,
-)
+from scratchformer.base.statistics import Floats, Sums
+from scratchformer.evaluation.significance.bootstrap import bootstrap, bootstrap_difference
+from scratchformer.evaluation.significance.resampling import GroupSums, Resampling
 from scratchformer.visualization.plots.style import BLUE, GREY, ORANGE
 
 ROWS, TRIALS = 480, 200
@@ -22,8 +18,8 @@ def share(sums: Sums) -> Floats:
     return sums["right"] / sums["rows"]
 
 
-def resampling(groups: np.ndarray, seed: int, resamples: int = 200) -> Resampling:
-    return Resampling(list(groups), resamples, confidence=0.95, seed=seed)
+def resampling(seed: int, resamples: int = 200) -> Resampling:
+    return Resampling(resamples, confidence=0.95, seed=seed)
 
 
 def coverage(size: int, random: np.random.Generator) -> tuple[float, float]:
@@ -34,7 +30,8 @@ def coverage(size: int, random: np.random.Generator) -> tuple[float, float]:
         chance = random.beta(1.4, 0.6, ROWS // size)[groups]  # mean 0.7, rows of a group alike
         right = {"right": random.random(ROWS) < chance}
         for column, unit in enumerate((groups, np.arange(ROWS))):
-            drawn = bootstrap(right, {"share": share}, resampling(unit, trial))["share"]
+            sums = GroupSums.of(right, list(unit))
+            drawn = bootstrap(sums, {"share": share}, resampling(trial))["share"]
             held[trial, column] = drawn.low <= TRUTH <= drawn.high
     by_group, by_row = held.mean(axis=0)
     return by_group, by_row
@@ -45,11 +42,11 @@ def widths(noise: float, random: np.random.Generator) -> tuple[float, float, flo
     hard, rows = random.random(ROWS), np.arange(ROWS)
     before = hard < 0.6
     after = (hard + random.normal(0, noise, ROWS)).argsort().argsort() < 0.65 * ROWS
-    one, other = {"right": after}, {"right": before}
-    paired = bootstrap_difference(one, other, {"share": share}, resampling(rows, 0, 2000))["share"]
+    one, other = (GroupSums.of({"right": each}, list(rows)) for each in (after, before))
+    paired = bootstrap_difference(one, other, {"share": share}, resampling(0, 2000))["share"]
     squares = 0.0
     for seed, each in enumerate((one, other)):
-        alone = bootstrap(each, {"share": share}, resampling(rows, seed, 2000))["share"]
+        alone = bootstrap(each, {"share": share}, resampling(seed, 2000))["share"]
         squares += (alone.high - alone.low) ** 2
     return paired.high - paired.low, squares**0.5, float((after == before).mean())
 

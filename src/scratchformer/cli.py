@@ -133,15 +133,16 @@ def readme(
     check: Annotated[bool, typer.Option(help="Only say whether it is up to date.")] = False,
 ) -> None:
     """Write the table of results into README.md."""
-    from scratchformer.base.files import read_json, write_whole
+    from scratchformer.base.files import write_whole
     from scratchformer.base.layout import METRICS
     from scratchformer.evaluation.tables.results_table import replace_block
+    from scratchformer.record.metrics import load_metrics
 
     path = Path("README.md")
     if not (path.is_file() and METRICS.is_file()):
         raise DataError(f"{path} and {METRICS} are needed; run from the root, after dvc repro")
     text = path.read_text(encoding="utf-8")
-    wanted = replace_block(text, read_json(METRICS))
+    wanted = replace_block(text, load_metrics())
     if wanted == text:
         print("README.md: up to date")
     elif check:

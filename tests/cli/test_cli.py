@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scratchformer.evaluation.tables import results_table
+from scratchformer.record.metrics import parse_metrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,17 +80,22 @@ def test_ui_and_predict_without_anything_made(folder: Path) -> None:
 
 def test_readme(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert scratchformer(folder, "readme")[0] == 3
-    if not (ROOT / "reports/metrics.json").is_file():
-        pytest.skip("needs the metrics of the committed run")
     (folder / "reports").mkdir()
-    shutil.copy(ROOT / "reports/metrics.json", folder / "reports")
+    scores = {"task": "seq2seq", "n": 5, "groups": 5, "wer": 0.3, "valid": {"wer": 0.4}}
+    method = {"confidence": 0.95, "resamples": 100, "interval": "BCa"}
+    metrics = {"scratch": scores, "method": method}
+    (folder / "reports/metrics.json").write_text(json.dumps(metrics))
     begin, end = results_table.BEGIN, results_table.END
     (folder / "README.md").write_text(f"before\n{begin}\n{end}\nafter\n")
     assert scratchformer(folder, "readme", "--check")[0] == 3
     assert scratchformer(folder, "readme") == (0, "README.md: written\n", "")
     assert scratchformer(folder, "readme", "--check") == (0, "README.md: up to date\n", "")
     text = (folder / "README.md").read_text()
-    metrics = json.loads((folder / "reports/metrics.json").read_text())
-    assert text == f"before\n{begin}\n{results_table.render(metrics)}\n{end}\nafter\n"
+    assert "| **Transformer from scratch** | 30.0 % |" in text
+    rendered = results_table.render(parse_metrics(metrics))
+    assert text == f"before\n{begin}\n{rendered}\n{end}\nafter\n"
     (folder / "README.md").write_text("no marks")
     assert scratchformer(folder, "readme")[0] == 2
+    (folder / "reports/metrics.json").write_text('{"scratch": {}}')
+    code, _, err = scratchformer(folder, "readme")
+    assert code == 3 and err.startswith("scratchformer: reports/metrics.json: method: missing")

@@ -116,12 +116,13 @@ def test_the_card_gains_the_scores_of_the_test_split(
     Path("models/finetuned/README.md").write_text("# A card\n")
     assert card_with_results() == "# A card\n"
     scores = {"accuracy": 0.5, "intervals": {"accuracy": {"low": 0.4, "high": 0.6}}}
-    change = {"accuracy": {"value": 0.2, "low": 0.1, "high": 0.3}}
+    change = {"accuracy": {"value": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.02}}
     node = {
-        "n": 9, "groups": 9, "before": scores, "after": {**scores, "accuracy": 0.75}, "delta":
-        change, "mcnemar": {"p_value": 0.01}, "permutation": {"p_value": 0.02},
+        "task": "classification", "n": 9, "groups": 9, "before": scores,
+        "after": {**scores, "accuracy": 0.75}, "valid": {"before": {}, "after": {}},
+        "delta": change, "mcnemar": {"p_value": 0.01},
     }  # fmt: skip
-    method = {"confidence": 0.95, "resamples": 100}
+    method = {"confidence": 0.95, "resamples": 100, "interval": "BCa"}
     write_json(Path("reports/metrics.json"), {"finetune": node, "method": method})
     card = card_with_results()
     assert card.startswith("# A card\n\n## Scores on the test split\n")

@@ -26,23 +26,23 @@ def encode(texts: Sequence[str]) -> np.ndarray:
 
 def test_the_prompt_that_is_right_most_often_on_valid_wins() -> None:
     chosen = ZeroShot.choose(
-        encode, ["bad {label}", "good {label}"], LABELS, ["sunrise", "ice"], [0, 1]
+        encode, ["bad {label}", "good {label}"], LABELS, encode(["sunrise", "ice"]), [0, 1]
     )
     assert chosen.prompt == "good {label}"
     assert chosen.valid_accuracy == {"bad {label}": 0.0, "good {label}": 1.0}
     swapped = ZeroShot.choose(
-        encode, ["bad {label}", "good {label}"], LABELS, ["sunrise", "ice"], [1, 0]
+        encode, ["bad {label}", "good {label}"], LABELS, encode(["sunrise", "ice"]), [1, 0]
     )
     assert swapped.prompt == "bad {label}"
 
 
 def test_the_first_of_equal_prompts_wins() -> None:
     for prompts in (["good {label}", "same {label}"], ["same {label}", "good {label}"]):
-        assert ZeroShot.choose(encode, prompts, LABELS, ["ice"], [1]).prompt == prompts[0]
+        assert ZeroShot.choose(encode, prompts, LABELS, encode(["ice"]), [1]).prompt == prompts[0]
 
 
 def test_probabilities_follow_the_cosine() -> None:
-    chosen = ZeroShot.choose(encode, ["good {label}"], LABELS, ["sunrise", "ice"], [0, 1])
+    chosen = ZeroShot.choose(encode, ["good {label}"], LABELS, encode(["sunrise", "ice"]), [0, 1])
     probabilities = chosen.probabilities(encode(["ice", "sunset", "sunrise"]))
     assert probabilities.argmax(axis=1).tolist() == [1, 1, 0]
     assert probabilities[2, 0] > 0.99
@@ -52,7 +52,7 @@ def test_probabilities_follow_the_cosine() -> None:
 def test_the_scale_says_how_often_the_cosine_is_right() -> None:
     """Right in 3 of 4 cases: the confidence fitted is 3/4, s with sigmoid(s) = 3/4 is log 3."""
     valid = ["sunrise", "sunrise", "sunrise", "sunrise"]
-    chosen = ZeroShot.choose(encode, ["good {label}"], LABELS, valid, [0, 0, 0, 1])
+    chosen = ZeroShot.choose(encode, ["good {label}"], LABELS, encode(valid), [0, 0, 0, 1])
     assert chosen.scale == pytest.approx(np.log(3), rel=1e-3)
     assert chosen.probabilities(encode(["sunrise"]))[0, 0] == pytest.approx(0.75, abs=1e-3)
 
@@ -64,8 +64,8 @@ def test_a_description_may_hold_braces_and_may_be_empty() -> None:
         asked.extend(texts)
         return np.ones((len(texts), 2), dtype=np.float32)
 
-    ZeroShot.choose(record, ["a {label}!"], [("x", "{0} {y}"), ("name", "")], ["t"], [0])
-    assert asked == ["t", "a {0} {y}!", "a name!"]
+    ZeroShot.choose(record, ["a {label}!"], [("x", "{0} {y}"), ("name", "")], np.ones((1, 2)), [0])
+    assert asked == ["a {0} {y}!", "a name!"]
 
 
 def answers(
@@ -73,7 +73,7 @@ def answers(
 ) -> list[int]:
     """Label ids of `texts`; the validation texts have the labels 0, 1, …"""
     encode = TextEncoder(load_encoder(settings), load_tokenizer(settings), 64, 2)
-    chosen = ZeroShot.choose(encode, ["{label}"], labels, valid, range(len(labels)))
+    chosen = ZeroShot.choose(encode, ["{label}"], labels, encode(valid), range(len(labels)))
     assert chosen.valid_accuracy == {"{label}": 1.0}
     return chosen.probabilities(encode(texts)).argmax(axis=1).tolist()
 

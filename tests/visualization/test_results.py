@@ -24,21 +24,22 @@ def test_controls_come_first_and_intervals_stay_with_their_metric() -> None:
 def test_differences_carry_their_tests() -> None:
     rows = difference_rows(metrics_of("seq2seq")["finetune"])
     assert rows[0] == [
-        "pretrained, before (zero-shot)", "accuracy", "+0.300", "[+0.100, +0.500]", "< 0.001",
+        "pretrained, before (zero-shot)", "accuracy", "+0.300", "[+0.100, +0.500]", "",
         "0.250",
     ]  # fmt: skip
     assert rows[1][0] == "majority class"
 
 
 def test_sequences_are_compared_without_tests_of_labels() -> None:
-    node = {"against": {"copy": {"wer": {"value": -0.2, "low": -0.3, "high": -0.1}}}}
+    change = {"value": -0.2, "low": -0.3, "high": -0.1, "p_value": 0.5}
+    node = {"against": {"copy": {"wer": change}}}
     assert difference_rows(node) == [
-        ["copy of the source", "word error rate", "-0.200", "[-0.300, -0.100]", "", ""]
+        ["copy of the source", "word error rate", "-0.200", "[-0.300, -0.100]", "", "0.500"]
     ]
 
 
 def test_the_permutation_test_of_sequences_is_shown() -> None:
-    node = {"against": {"copy": {"exact_match": CHANGE, "p_value": 0.04}}}
+    node = {"against": {"copy": {"exact_match": {**CHANGE, "p_value": 0.04}}}}
     (row,) = difference_rows(node)
     assert row[1:4] == ["exact match", "+0.300", "[+0.100, +0.500]"]
 

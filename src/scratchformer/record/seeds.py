@@ -1,6 +1,6 @@
-"""The pipeline under several seeds: how far the figures move when only chance changes.
+"""The pipeline under several seeds: how far the numbers move when only chance changes.
 
-A bootstrap interval says what other test rows would do to a figure; it says nothing of another
+A bootstrap interval says what other test rows would do to a number; it says nothing of another
 seed, which draws other splits, other first weights and another order. `run_seeds` makes one DVC
 experiment for each seed, in copies of the workspace, so that what is there stays as it is; DVC
 keeps them as `seed-N` beside all other experiments (`dvc exp show`).
@@ -9,18 +9,14 @@ keeps them as `seed-N` beside all other experiments (`dvc exp show`).
 import math
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.layout import METRICS
-
-# Figures worth a row, wherever they stand; intervals and counts are not.
-_MEASURES = (
-    "wer", "per", "cer", "exact_match", "token_error_rate", "bleu", "chrf", "accuracy", "macro_f1",
-    "ece", "loss", "perplexity",
-)  # fmt: skip
+from scratchformer.base.mappings import flatten
+from scratchformer.base.measures import MEASURES
 
 
 def run_seeds(seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -60,7 +56,7 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     standard deviation (n - 1 in the denominator), and its 95% interval by Student's t."""
     from scipy.stats import t
 
-    tables = [dict(_flat(result)) for result in results]
+    tables = [dict(_measured(result)) for result in results]
     n = len(tables)
     records = []
     for name in tables[0]:
@@ -76,18 +72,14 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return records
 
 
-def _flat(node: Mapping[str, Any], path: str = "") -> list[tuple[str, float]]:
-    """`finetune.after.accuracy` → value, for the measures; "delta" holds `value` one step below."""
-    found: list[tuple[str, float]] = []
-    for key, value in node.items():
-        here = f"{path}.{key}" if path else key
-        if key in ("intervals", "against"):
+def _measured(result: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """`finetune.after.accuracy` → value, for every measure of every system on both splits, and
+    `finetune.delta.accuracy` for what fine-tuning changed; no intervals, tests and counts."""
+    for name, value in flatten(result):
+        *place, key = name.split(".")
+        if "intervals" in place or "against" in place:
             continue
-        if isinstance(value, Mapping):
-            if key in _MEASURES and "value" in value:
-                found.append((here, float(value["value"])))
-            else:
-                found += _flat(value, here)
-        elif key in _MEASURES:
-            found.append((here, float(value)))
-    return found
+        if key in MEASURES:
+            yield name, float(value)
+        elif key == "value" and place[-1] in MEASURES:
+            yield ".".join(place), float(value)

@@ -28,7 +28,7 @@ def effect_lines(
 
     Args:
         effect: the columns `kind, rows, before, after, difference, low, high`, as
-            `evaluation.comparison.effect_by` makes them. The paired difference is written beside
+            `evaluation.reports.subgroup_deltas` makes them. The paired difference is written beside
             each line, in bold where its interval leaves out zero.
     """
     effect = effect.head(MOST_KINDS)
@@ -51,8 +51,10 @@ def effect_lines(
     )
     for place, row in zip(places, effect.to_dict("records"), strict=True):
         certain = row["low"] > 0 or row["high"] < 0
+        ends = f"[{row['low']:+.2f}, {row['high']:+.2f}]"
         axes.annotate(
-            f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]", (1.02, place),
+            f"{row['difference']:+.2f} {ends if row['low'] == row['low'] else 'n too small'}",
+            (1.02, place),
             xycoords=("axes fraction", "data"), va="center", fontsize=SMALL,
             fontweight="bold" if certain else "normal",
         )  # fmt: skip

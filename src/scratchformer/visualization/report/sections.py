@@ -72,7 +72,7 @@ def facts(params: Params, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows.append(("pretrained model", f"{pretrained.name}{pinned}"))
     rows.append(("seed", f"{params.run.seed}; each model was trained once"))
     rows += [(f"{track} intervals", method(metrics, track)) for track in TRACKS]
-    prompt = metrics.get("finetune", {}).get("prompt")
+    prompt = metrics.get("finetune", {}).get("before", {}).get("prompt")
     if prompt:
         rows.append(("zero-shot prompt", f"{prompt} (chosen on the validation split)"))
     return rows

@@ -32,7 +32,7 @@ def draw() -> Figure:
         layer.on_weights = seen.append
         with torch.no_grad():
             layer(x, None if mask is None else as_bias(mask, x.dtype))
-        weights = seen[0][0, 0]
+        weights = seen[0][0, 0].numpy()
         image = ax.imshow(weights, cmap="Blues", vmin=0, vmax=1)
         for query, key in itertools.product(range(length), repeat=2):
             if mask is not None and not mask.expand(1, 1, length, length)[0, 0, query, key]:

@@ -41,7 +41,7 @@ def plan(
 
 
 def row(text: str, answer: str = "x", group: str | None = None) -> Row:
-    return Row(text, text, (answer,), group)
+    return Row(text, (text,), (answer,), group)
 
 
 @st.composite
@@ -72,8 +72,8 @@ def test_nothing_is_in_two_splits(
     homes: dict[tuple[str, str], set[int]] = defaultdict(set)
     for (entry, _), split in zip(rows, result.split, strict=True):
         if split != DROPPED:
-            homes["text", normalised(entry.text)].add(int(split))
-            homes["group", entry.group or normalised(entry.text)].add(int(split))
+            homes["text", normalised(entry.inputs[0])].add(int(split))
+            homes["group", entry.group or normalised(entry.inputs[0])].add(int(split))
     assert all(len(splits) == 1 for splits in homes.values())
     kept = result.kept
     assert all(kept[into] for into in result.merged_into[result.split != DROPPED])
@@ -82,19 +82,19 @@ def test_nothing_is_in_two_splits(
         assert split == TEST or given_split != TEST
     if cut:  # splits of our own making hold no row twice
         ours = [
-            (normalised(entry.text), () if labelled else entry.answers)
+            (entry.inputs[0], () if labelled else entry.targets)
             for (entry, given_split), split in zip(rows, result.split, strict=True)
             if given_split == TRAIN and split != DROPPED
         ]
         assert len(set(ours)) == len(ours)
     if labelled:
-        taught = {r.answers for (r, _), s in zip(rows, result.split, strict=True) if s == TRAIN}
-        used = {r.answers for (r, _), s in zip(rows, result.split, strict=True) if s != DROPPED}
+        taught = {r.targets for (r, _), s in zip(rows, result.split, strict=True) if s == TRAIN}
+        used = {r.targets for (r, _), s in zip(rows, result.split, strict=True) if s != DROPPED}
         assert used == taught
 
 
 def many(count: int = 2000) -> list[tuple[Row, int]]:
-    return [(row(f"text {i}", group=f"g{i // 4}"), TRAIN) for i in range(count)]
+    return [(row(f"text {i}", "xy"[i % 2], f"g{i // 4}"), TRAIN) for i in range(count)]
 
 
 def test_shares_are_as_asked_for() -> None:
@@ -129,13 +129,42 @@ def test_given_splits_stay_whole_and_train_gives_way() -> None:
 
 
 def test_our_splits_lose_repetitions_and_contradictions() -> None:
-    rows = [*many(400), (row("Text 7", "x"), TRAIN), (row("text  8", "y"), TRAIN)]
+    rows = [*many(400), (row("text 7", "y"), TRAIN), (row("text 8", "y"), TRAIN)]
     result = plan(rows, labelled=True)
     assert result.split[-2:].tolist() == [DROPPED, DROPPED]
     assert (result.counts["duplicates"], result.counts["conflicting_labels"]) == (1, 1)
-    result = plan(rows)  # as sequences, another answer is another translation
+    result = plan(rows)  # as sequences, another target is another translation
     assert result.split[-2] == DROPPED
     assert result.counts["duplicates"] == 1
+
+
+@pytest.mark.parametrize("twins", [("polish", "Polish"), ("x2", "x²"), ("ｂus", "bus")])
+def test_texts_that_are_only_alike_are_two_rows_of_one_split(twins: tuple[str, str]) -> None:
+    """Neither merged nor called repeated or contradicting; never learned from and tested on."""
+    alike = [(row(text, target), TRAIN) for text, target in zip(twins, "xy", strict=True)]
+    rows = [*many(400), *alike]
+    for options in ({"labelled": True}, {"merge": True}, {}):
+        for seed in range(8):
+            result = plan(rows, seed=seed, **options)
+            assert result.kept[-2:].all() and result.split[-1] == result.split[-2]
+            assert result.counts["duplicates"] == result.counts["conflicting_labels"] == 0
+    apart = [(entry._replace(group=entry.id), split) for entry, split in alike]
+    for seed in range(8):
+        first, second = plan([*many(400), *apart], seed=seed).split[-2:]
+        assert first == second or DROPPED in (first, second)
+
+
+def test_one_label_is_no_classification() -> None:
+    rows = [(row(f"text {i}", "spam"), TRAIN) for i in range(60)]
+    with pytest.raises(DataError, match=r"every row of train has the label 'spam'.*two labels"):
+        plan(rows, labelled=True)
+    assert plan(rows).kept.all()
+
+
+def test_one_file_as_all_three_splits_is_told() -> None:
+    rows = [(row(f"text {i}", "xy"[i % 2]), split) for split in (0, 1, 2) for i in range(30)]
+    with pytest.raises(DataError, match=r"no row left for the split train.*30 rows also stand in"):
+        plan(rows, cut=(), labelled=True)
 
 
 def test_rows_of_one_text_are_merged_only_when_asked() -> None:
@@ -151,7 +180,6 @@ def test_a_rare_label_is_taught_first() -> None:
                 (row(f"rare {number}", "rare"), TRAIN), (row(f"rarer {number}", "rare"), TRAIN)]
         split = plan(rows, labelled=True).split
         assert TRAIN in split[-2:]
-
 
 
 def test_an_empty_split_is_an_error() -> None:
@@ -178,3 +206,11 @@ def test_tens_of_thousands_of_rows_take_a_moment() -> None:
 def test_counts_are_plain_numbers() -> None:
     assert all(type(value) is int for value in plan(many(), labelled=True).counts.values())
     assert isinstance(plan(many()).split, np.ndarray)
+
+
+def test_the_texts_of_a_pair_do_not_run_together() -> None:
+    pairs = [("a man", "sleeps now"), ("a man sleeps", "now"), ("a man", "sleeps now")]
+    rows = [(Row(str(n), pair, ("x",), None), TRAIN) for n, pair in enumerate(pairs)]
+    result = plan([*many(200), *rows], labelled=True)
+    assert result.counts["duplicates"] == 1  # the last is the first once more
+    assert result.split[-1] == DROPPED != result.split[-2]

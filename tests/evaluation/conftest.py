@@ -23,7 +23,10 @@ def class_rows(draw: random.Random, split: str) -> dict[str, list[Any]]:
     words = [draw.choices(TOPICS[label].split(), k=draw.randint(2, 6)) for label in labels]
     ids = [f"{split}{i}" for i in range(len(labels))]
     groups = [f"{split}{i // 2}" for i in range(len(labels))]
-    return {"id": ids, "text": [" ".join(row) for row in words], "label": labels, "group": groups}
+    texts = [" ".join(row) for row in words]
+    return {
+        "id": ids, "text": texts, "text_pair": [None] * len(ids), "label": labels, "group": groups
+    }  # fmt: skip
 
 
 def word_rows(draw: random.Random, split: str) -> dict[str, list[Any]]:

@@ -37,7 +37,8 @@ def tokenizer() -> Any:
 
 def test_a_row_of_two_texts() -> None:
     values = {"text": " a  dog\tsleeps ", "text_pair": "it rests\n", "label": 1}
-    assert check(RawRow(values, "x.csv", 2), "classification").text == "a dog sleeps\tit rests"
+    row = check(RawRow(values, "x.csv", 2), "classification")
+    assert row.inputs == ("a dog sleeps", "it rests")
     with pytest.raises(BrokenContract, match="`text_pair` is empty"):
         check(RawRow({**values, "text_pair": " "}, "x.csv", 2), "classification")
     source = FilesSource(kind="files", train="x.csv", columns={"text_pair": "hypothesis"})
@@ -48,7 +49,8 @@ def test_a_row_of_two_texts() -> None:
 
 def test_ids_mask_and_segments_are_those_of_transformers(tokenizer: Any) -> None:
     expected = tokenizer(*map(list, zip(*PAIRS, strict=True)), padding=True, return_tensors="pt")
-    encoded = pretrained_encoder(tokenizer, 64, pairs=True)(TEXTS)
+    firsts, seconds = map(list, zip(*PAIRS, strict=True))
+    encoded = pretrained_encoder(tokenizer, 64)(firsts, seconds)
     assert encoded.cut == 0 and len({len(ids) for ids in encoded.ids}) > 1
     column = TokenColumn(pa.chunked_array([pa.array(encoded.ids, pa.list_(pa.int32()))]))
     settings = {"pad_token_id": 0, "type_vocab_size": 2}
@@ -64,7 +66,7 @@ def test_ids_mask_and_segments_are_those_of_transformers(tokenizer: Any) -> None
         if extra:
             # A separator that the second text itself contains does not end it.
             assert torch.equal(inputs["token_type_ids"], expected["token_type_ids"])
-    assert max(map(len, pretrained_encoder(tokenizer, 6, pairs=True)(TEXTS).ids)) == 6
+    assert max(map(len, pretrained_encoder(tokenizer, 6)(firsts, seconds).ids)) == 6
 
 
 def test_a_model_of_pairs_is_asked_as_the_pipeline_asks(tokenizer: Any, tmp_path: Any) -> None:

@@ -184,17 +184,19 @@ def _tokenized(
     Raises:
         DataError: the model asks of pairs of texts, and a text is not one.
     """
-    from scratchformer.data.preparation.contract import PAIR_MARK
     from scratchformer.data.tokenized.encode import input_sides
     from scratchformer.pretrained.hub.loading import prefix_of
 
-    pairs = hasattr(model.config, "pair_separator")
-    if pairs and not all(PAIR_MARK in text for text in texts):
-        raise DataError(
-            "this model reads pairs of texts; put a tab between the two, or name the column of the "
-            "second with --pair-column"
-        )
-    sides = input_sides(texts, prefix_of(model), pairs)
+    prefix = prefix_of(model)
+    sides = input_sides(texts, prefix)
+    if hasattr(model.config, "pair_separator"):
+        parts = [text.split("\t", 1) for text in texts]
+        if any(len(part) < 2 for part in parts):
+            raise DataError(
+                "this model reads pairs of texts; put a tab between the two, or name the column of "
+                "the second with --pair-column"
+            )
+        sides = input_sides([part[0] for part in parts], prefix, [part[1] for part in parts])
     return tokenizer(**sides, padding=True, truncation=True, return_tensors="pt")
 
 

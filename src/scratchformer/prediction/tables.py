@@ -14,7 +14,6 @@ from typing import Any, TextIO, TypeVar
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import write_whole
-from scratchformer.data.preparation.contract import PAIR_MARK
 from scratchformer.prediction.models import Answer, load_predictor
 
 Row = dict[str, Any]
@@ -55,7 +54,7 @@ def predict_file(
         rows, columns = _rows(texts, source, wanted, stack)
         write = _writer(target, stack)
         while batch := list(islice(rows, batch_size)):
-            asked = [PAIR_MARK.join(str(row[each]) for each in columns) for row in batch]
+            asked = ["\t".join(str(row[each]) for each in columns) for row in batch]
             answered = predictor(asked, top_k, beam)
             for row, text, answers in zip(batch, asked, answered, strict=True):
                 write(row, text, answers)

@@ -60,7 +60,8 @@ def _scratch(
 
     settings = params.tokenize.scratch
     if load_info("scratch").task == "classification":
-        trained = {"source": train_tokenizer(training_texts("scratch", "text"), settings.source)}
+        columns = ["text", *(["text_pair"] if load_info("scratch").pairs else [])]
+        trained = {"source": train_tokenizer(training_texts("scratch", *columns), settings.source)}
     elif settings.shared_vocabulary:
         texts = training_texts("scratch", "source", "targets")
         trained = dict.fromkeys(("source", "target"), train_tokenizer(texts, settings.source))
@@ -92,14 +93,14 @@ def _finetune(
 ) -> dict[str, Any]:
     from scratchformer.base.errors import ParamsError
     from scratchformer.data.preparation.prepared import load_info
-    from scratchformer.data.tokenized.encode import are_pairs, encode_track, pretrained_encoder
+    from scratchformer.data.tokenized.encode import encode_track, pretrained_encoder
     from scratchformer.pretrained.hub.loading import load_tokenizer
 
     length = params.tokenize.finetune.max_length
     tokenizer = load_tokenizer(params.pretrained)
     tokenizer.save_pretrained(tokenizers)
-    prefix, pairs = params.pretrained.prefix, are_pairs("finetune")
-    encoders = {"input_ids": pretrained_encoder(tokenizer, length, prefix=prefix, pairs=pairs)}
+    prefix, pairs = params.pretrained.prefix, load_info("finetune").pairs
+    encoders = {"input_ids": pretrained_encoder(tokenizer, length, prefix=prefix)}
     sizes: dict[str, int | str] = {
         "source_vocab_size": len(tokenizer), "max_source_length": length,
     }  # fmt: skip

@@ -1,12 +1,11 @@
 """What a row must be, whichever source it comes from.
 
-A good row has one input text (`source` or `text`) and at least one answer (`target` or `label`);
-texts are Unicode without NUL, not blank, at most `MAX_CHARACTERS` long. Texts are made canonical
-here, once: Unicode form NFC, outer blanks stripped, every other run of white space one blank. So
-the same text is the same bytes everywhere after, and a decoder can be asked to give it back.
-
-A classification may ask of two texts together (does one follow from the other?). Such a pair,
-`text` and `text_pair`, is one text with a tab between its parts, which no canonical text contains.
+A good row has one input text (`source` or `text`) and at least one target (`target` or `label`).
+A classification may ask about two texts together (does one follow from the other?): the second is
+`text_pair`. Texts are Unicode without NUL, not blank, at most `MAX_CHARACTERS` long. They are made
+canonical here, once: Unicode form NFC, outer blanks stripped, every other run of white space one
+blank. So the same text is the same bytes everywhere after, and a decoder can be asked to give it
+back.
 
 Nothing in a text is ever interpreted: markup, formulas and the names of special tokens are letters
 like any other.
@@ -16,49 +15,47 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.tasks import TASKS, Task, TaskName
 from scratchformer.data.preparation.rows import RawRow, Row
 
 MAX_CHARACTERS = 100_000
 """Longest text. A line beyond it is a file that lost its line ends, or not text at all."""
-
-PAIR_MARK = "\t"
-
-INPUT_FIELD: dict[TaskName, str] = {"seq2seq": "source", "classification": "text"}
-ANSWER_FIELD: dict[TaskName, str] = {"seq2seq": "target", "classification": "label"}
 
 
 class BrokenContract(Exception):
     """A row is not what it must be; the message is the reason written to the report."""
 
 
-def check(raw: RawRow, task: TaskName) -> Row:
+def check(raw: RawRow, name: TaskName) -> Row:
     """The canonical row.
 
     Raises:
         BrokenContract: a value is missing, blank, too long, not text, or holds bytes that are not
             UTF-8 or NUL characters.
     """
-    values = raw.values
-    text = _text(values, INPUT_FIELD[task])
-    if "text_pair" in values:
-        text += PAIR_MARK + _text(values, "text_pair")
-    answer_field = ANSWER_FIELD[task]
-    answers = values.get(answer_field)
-    if isinstance(answers, list):
-        if task == "classification":
-            _fail(f"`{answer_field}` holds a list; expected one label")
-        if not answers:
-            _fail(f"`{answer_field}` is an empty list")
-        # A dict keeps the first of equal references and their order.
-        distinct = dict.fromkeys(_text({answer_field: item}, answer_field) for item in answers)
-        targets = tuple(distinct)
-    else:
-        targets = (_text(values, answer_field),)
+    task, values = TASKS[name], raw.values
+    fields = [task.input_field]
+    if task.pair_field is not None and task.pair_field in values:
+        fields.append(task.pair_field)
+    inputs = tuple(_text(values, field) for field in fields)
     place = f"{raw.file.rpartition('/')[2]}:{raw.line}"
     identity = _text(values, "id") if "id" in values else place
     group = _text(values, "group") if "group" in values else None
-    return Row(identity, text, targets, group)
+    return Row(identity, inputs, _targets(values, task), group)
+
+
+def _targets(values: Mapping[str, Any], task: Task) -> tuple[str, ...]:
+    """The references, each once and in their order; or the one label."""
+    field = task.answer_field
+    given = values.get(field)
+    if not isinstance(given, list):
+        return (_text(values, field),)
+    if task.labelled:
+        _fail(f"`{field}` holds a list; expected one label")
+    if not given:
+        _fail(f"`{field}` is an empty list")
+    # A dict keeps the first of equal references and their order.
+    return tuple(dict.fromkeys(_text({field: item}, field) for item in given))
 
 
 def canonical(text: str) -> str:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from scratchformer import params
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.layout import REJECTED_ROWS, SPLITS, TrackName
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.tasks import TASKS, TaskName
 from scratchformer.data.preparation.contract import BrokenContract, check
 from scratchformer.data.preparation.prepared import SCHEMAS, Info, Label
 from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow, Row
@@ -30,8 +30,8 @@ from scratchformer.data.preparation.statistics import describe
 from scratchformer.data.sources import open_source
 
 _SPOOL = pa.schema(
-    [("id", pa.string()), ("text", pa.string()), ("answers", pa.list_(pa.string())),
-     ("group", pa.string())]
+    [("id", pa.string()), ("input", pa.string()), ("pair", pa.string()),
+     ("targets", pa.list_(pa.string())), ("group", pa.string())]
 )
 
 
@@ -68,7 +68,7 @@ def prepare_track(
     """
     folder.mkdir(parents=True, exist_ok=True)
     corpus = open_source(track, seed)
-    labelled = corpus.task == "classification"
+    labelled = TASKS[corpus.task].labelled
     spool = folder / "spool.arrow"
     intake = Intake(Ledger(seed, labelled))
     with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, _SPOOL) as writer:
@@ -81,12 +81,12 @@ def prepare_track(
     _demand_unique_ids(corpus, intake.ledger, plan, spool)
     _write_splits(corpus.task, plan, spool, folder)
     spool.unlink()
-    figures = describe(folder, corpus.task)
+    figures = describe(folder, corpus.task, pairs=corpus.pairs)
     counts = {split: part["rows"] for split, part in figures["splits"].items()}
     labels = _labels(track, corpus, figures["splits"]["train"]["labels"]) if labelled else ()
     Info(
         corpus.task, corpus.name, corpus.description, corpus.origin, corpus.licence,
-        corpus.grouped, labels, counts,
+        corpus.grouped, labels, counts, corpus.pairs,
     ).save(folder / "info.json")
     return {
         "name": corpus.name,
@@ -136,8 +136,9 @@ def _checked(raw: RawRow | BadRow, task: TaskName) -> Row | BadRow:
 def _spool_batch(rows: list[tuple[Row, str]]) -> pa.RecordBatch:
     columns = [
         [row.id for row, _ in rows],
-        [row.text for row, _ in rows],
-        [row.answers for row, _ in rows],
+        [row.inputs[0] for row, _ in rows],
+        [row.inputs[1] if len(row.inputs) > 1 else None for row, _ in rows],
+        [row.targets for row, _ in rows],
         [group for _, group in rows],
     ]
     return pa.record_batch(columns, schema=_SPOOL)
@@ -184,7 +185,7 @@ def _read_spool(spool: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
 def _write_splits(task: TaskName, plan: Plan, spool: Path, folder: Path) -> None:
     """The second pass."""
     further = _further_targets(plan, spool)
-    schema = SCHEMAS[task]
+    labelled, schema = TASKS[task].labelled, SCHEMAS[task]
     destination = np.where(plan.kept, plan.split, DROPPED)
     with ExitStack() as stack:
         writers = [
@@ -192,10 +193,11 @@ def _write_splits(task: TaskName, plan: Plan, spool: Path, folder: Path) -> None
             for split in SPLITS
         ]
         for start, batch in _read_spool(spool):
-            answers = _with_further(batch["answers"], start, further)
-            if task == "classification":
-                answers = answers.flatten()  # one label a row
-            table = pa.table([batch["id"], batch["text"], answers, batch["group"]], schema=schema)
+            targets = _with_further(batch["targets"], start, further)
+            if labelled:
+                targets = targets.flatten()  # one label a row
+            inputs = [batch["input"], *([batch["pair"]] if TASKS[task].pair_field else [])]
+            table = pa.table([batch["id"], *inputs, targets, batch["group"]], schema=schema)
             here = destination[start : start + len(batch)]
             for code, writer in enumerate(writers):
                 writer.write_table(table.filter(pa.array(here == code)))
@@ -209,18 +211,18 @@ def _further_targets(plan: Plan, spool: Path) -> dict[int, list[str]]:
         for start, batch in _read_spool(spool):
             for offset in np.flatnonzero(moved[start : start + len(batch)]).tolist():
                 into = int(plan.merged_into[start + offset])
-                further[into] += batch["answers"][offset].as_py()
+                further[into] += batch["targets"][offset].as_py()
     return further
 
 
-def _with_further(answers: pa.Array, start: int, further: dict[int, list[str]]) -> pa.Array:
-    touched = [offset for offset in range(len(answers)) if start + offset in further]
+def _with_further(targets: pa.Array, start: int, further: dict[int, list[str]]) -> pa.Array:
+    touched = [offset for offset in range(len(targets)) if start + offset in further]
     if not touched:
-        return answers
-    lists = answers.to_pylist()
+        return targets
+    lists = targets.to_pylist()
     for offset in touched:
         lists[offset] = list(dict.fromkeys(lists[offset] + further[start + offset]))
-    return pa.array(lists, answers.type)
+    return pa.array(lists, targets.type)
 
 
 def _labels(track: params.Track, corpus: Corpus, names: Iterable[str]) -> tuple[Label, ...]:

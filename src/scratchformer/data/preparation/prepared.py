@@ -11,18 +11,22 @@ import pyarrow.parquet as pq
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json, write_json
 from scratchformer.base.layout import PREPARED, SplitName, TrackName
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.tasks import TASKS, TaskName
 from scratchformer.data.preparation.rows import BATCH_ROWS
 
-SCHEMAS: dict[TaskName, pa.Schema] = {
-    "seq2seq": pa.schema(
-        [("id", pa.string()), ("source", pa.string()), ("targets", pa.list_(pa.string())),
-         ("group", pa.string())]
-    ),
-    "classification": pa.schema(
-        [("id", pa.string()), ("text", pa.string()), ("label", pa.string()), ("group", pa.string())]
-    ),
-}
+
+def schema_of(name: TaskName) -> pa.Schema:
+    """The columns of a split: `id`, `source`, `targets`, `group` or `id`, `text`, `text_pair`
+    (null where rows have one text), `label`, `group`."""
+    task = TASKS[name]
+    target = pa.string() if task.labelled else pa.list_(pa.string())
+    columns = [("id", pa.string()), (task.input_field, pa.string())]
+    if task.pair_field is not None:
+        columns.append((task.pair_field, pa.string()))
+    return pa.schema([*columns, (task.answer_column, target), ("group", pa.string())])
+
+
+SCHEMAS: dict[TaskName, pa.Schema] = {task.name: schema_of(task.name) for task in TASKS.values()}
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,13 @@ class Label:
 
 @dataclass(frozen=True)
 class Info:
-    """What the rows are. The id of a label is its place in `labels`, sorted by name."""
+    """What the rows are. The id of a label is its place in `labels`, sorted by name.
+
+    Attributes:
+        grouped: rows carry a group, which is in one split only.
+        pairs: every row has a second text, in the column `text_pair`.
+        counts: rows of each split.
+    """
 
     task: TaskName
     name: str
@@ -45,6 +55,7 @@ class Info:
     grouped: bool
     labels: tuple[Label, ...]
     counts: dict[str, int]
+    pairs: bool = False
 
     def save(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -72,6 +83,13 @@ def iterate_split(
     """The same in batches, so that memory stays flat."""
     with pq.ParquetFile(_existing(root / track / f"{split}.parquet")) as file:
         yield from file.iter_batches(batch_size=rows)
+
+
+def whole_texts(table: pa.Table) -> list[str]:
+    """The input of each row of a classification as one string: the texts of a pair parted by a
+    tab, which no canonical text contains. For tables and bags of words, not for models."""
+    texts = zip(table["text"].to_pylist(), table["text_pair"].to_pylist(), strict=True)
+    return [text if pair is None else f"{text}\t{pair}" for text, pair in texts]
 
 
 def _existing(path: Path) -> Path:

@@ -28,11 +28,11 @@ class BadRow(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row that keeps the contract. `answers` are the references, or the one label."""
+    """A row that keeps the contract."""
 
     id: str
-    text: str
-    answers: tuple[str, ...]
+    inputs: tuple[str, ...]  # the source; or the text and, in a data set of pairs, the second one
+    targets: tuple[str, ...]  # the references; or the one label
     group: str | None
 
 
@@ -52,6 +52,7 @@ class Corpus:
     licence: str
     task: TaskName
     splits: Mapping[SplitName, SplitReader]
+    pairs: bool = False  # rows carry a second text
     grouped: bool = False  # rows carry a group that must stay in one split
     merge_references: bool = False  # rows of one source text become one row with several targets
     label_names: Mapping[str, str] = field(default_factory=dict)  # label → words that describe it

@@ -12,6 +12,7 @@ Works on 8-byte digests of all rows at once, so the cost is a few sorts of integ
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -30,13 +31,14 @@ DROPPED = -1
 
 @dataclass
 class Ledger:
-    """What the split needs to know of every row, 41 bytes a row."""
+    """What the split needs to know of every row: digests, 49 bytes a row with its label."""
 
     seed: int
     labelled: bool
     given: "array[int]" = field(default_factory=lambda: array("b"))  # split of the source
-    key: "array[int]" = field(default_factory=lambda: array("Q"))  # the normalised input text
-    pair: "array[int]" = field(default_factory=lambda: array("Q"))  # … together with its answers
+    likeness: "array[int]" = field(default_factory=lambda: array("Q"))  # normalised input text
+    text: "array[int]" = field(default_factory=lambda: array("Q"))  # the input text as it is
+    whole: "array[int]" = field(default_factory=lambda: array("Q"))  # … together with its targets
     group: "array[int]" = field(default_factory=lambda: array("Q"))
     identity: "array[int]" = field(default_factory=lambda: array("Q"))
     label: "array[int]" = field(default_factory=lambda: array("l"))  # index into `labels`
@@ -44,20 +46,21 @@ class Ledger:
 
     def add(self, row: Row, given: int) -> str:
         """Enter a row; returns its group."""
-        text = normalised(row.text)
-        key = digest(text)
-        group = f"{key:016x}" if row.group is None else row.group
+        text = "\0".join(row.inputs)  # no text holds NUL, so the two of a pair cannot run together
+        likeness = digest("\0".join(map(normalised, row.inputs)))
+        group = f"{likeness:016x}" if row.group is None else row.group
         self.given.append(given)
-        self.key.append(key)
-        self.pair.append(digest("\0".join((text, *row.answers))))
+        self.likeness.append(likeness)
+        self.text.append(digest(text))
+        self.whole.append(digest("\0".join((text, "", *row.targets))))
         self.group.append(digest(f"{self.seed}/{group}"))
         self.identity.append(digest(row.id))
         if self.labelled:
-            self.label.append(self.labels.setdefault(row.answers[0], len(self.labels)))
+            self.label.append(self.labels.setdefault(row.targets[0], len(self.labels)))
         return group
 
     def __len__(self) -> int:
-        return len(self.key)
+        return len(self.text)
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,18 @@ def plan_splits(
 ) -> Plan:
     """Assign every row. `cut` names the splits that the source lacks: they come out of train.
 
+    Rows are the same, and are merged or counted as repeated, only if their texts are the same
+    letter by letter: "Polish" is not "polish". Texts that differ in case or width alone are still
+    too alike to be learned from and tested on: no two splits share such a text.
+
     Raises:
-        DataError: a split is left without rows, or a label occurs in valid or test only.
+        DataError: a split is left without rows, train has fewer than two labels, or a label occurs
+            in valid or test only.
     """
     given = np.array(ledger.given, dtype=np.int8)
-    key, pair, group = (
-        np.array(column, dtype=np.uint64) for column in (ledger.key, ledger.pair, ledger.group)
+    likeness, text, whole, group = (
+        np.array(column, dtype=np.uint64)
+        for column in (ledger.likeness, ledger.text, ledger.whole, ledger.group)
     )
     label = np.array(ledger.label, dtype=np.int64)
     ours = (given == TRAIN) & bool(cut)  # rows whose split is for us to choose
@@ -97,26 +106,29 @@ def plan_splits(
     )
     if ledger.labelled:
         # One text, one label: the first row decides.
-        repeated = ours & ~_first(key, ours)
-        counts["duplicates"] = int((repeated & ~_first(pair, ours)).sum())
+        repeated = ours & ~_first(text, ours)
+        counts["duplicates"] = int((repeated & ~_first(whole, ours)).sum())
         counts["conflicting_labels"] = int(repeated.sum()) - counts["duplicates"]
         split[repeated] = DROPPED
         counts["moved_to_train"] = _teach_every_label(split, group, label, ours)
     else:
-        repeated = ours & ~_first(pair, ours)
+        repeated = ours & ~_first(whole, ours)
         counts["duplicates"] = int(repeated.sum())
         split[repeated] = DROPPED
-    for shared in (group, key):
-        beaten = _beaten(split, shared)
-        counts["across_splits"] += int(beaten.sum())
-        split[beaten] = DROPPED
+    leaked_from: Counter[int] = Counter()
+    for shared in (group, likeness):
+        leaked = _leaked(split, shared)
+        counts["across_splits"] += int(leaked.sum())
+        leaked_from.update(split[leaked].tolist())
+        split[leaked] = DROPPED
     merged_into = np.arange(len(split))
     if merge:
-        merged_into = _merge(split, key)
+        merged_into = _merge(split, text)
         counts["merged"] = int((merged_into != np.arange(len(split))).sum())
     plan = Plan(split, merged_into, counts)
-    _demand_all_splits(plan, cut)
+    _demand_all_splits(plan, cut, leaked_from)
     if ledger.labelled:
+        _demand_two_labels(split, label, ledger.labels)
         _demand_known_labels(split, label, ledger.labels)
     return plan
 
@@ -160,33 +172,51 @@ def _teach_every_label(
     return int(moved.sum())
 
 
-def _beaten(split: NDArray[np.int8], digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
+def _leaked(split: NDArray[np.int8], digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Rows that share a digest with a row of a split that matters more."""
     _, inverse = np.unique(digests, return_inverse=True)
     best = np.full(inverse.max(initial=-1) + 1, DROPPED, dtype=np.int8)
     np.maximum.at(best, inverse, split)
-    beaten: NDArray[np.bool_] = (split != DROPPED) & (split < best[inverse])
-    return beaten
+    leaked: NDArray[np.bool_] = (split != DROPPED) & (split < best[inverse])
+    return leaked
 
 
-def _merge(split: NDArray[np.int8], key: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _merge(split: NDArray[np.int8], text: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Every row points at the first row of its text; no text is in two splits any more."""
     merged_into = np.arange(len(split))
     rows = np.flatnonzero(split != DROPPED)
-    _, first, inverse = np.unique(key[rows], return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(text[rows], return_index=True, return_inverse=True)
     merged_into[rows] = rows[first[inverse]]
     return merged_into
 
 
-def _demand_all_splits(plan: Plan, cut: Collection[SplitName]) -> None:
+def _demand_all_splits(plan: Plan, cut: Collection[SplitName], leaked: Mapping[int, int]) -> None:
     total = int(plan.kept.sum())
     for code, name in enumerate(SPLITS):
-        if not (plan.kept & (plan.split == code)).any():
-            raise DataError(
-                f"no row left for the split {name} ({total} good rows in all); "
-                + ("give more rows, or a larger share of them" if name in cut or name == "train"
-                   else "check the file of that split")
+        if (plan.kept & (plan.split == code)).any():
+            continue
+        if lost := leaked.get(code, 0):
+            later = " or ".join(SPLITS[code + 1 :])
+            fix = (
+                f"all of its {lost} rows also stand in {later}, and no row may be in two splits: "
+                "give each split rows of its own, or one file as train, which is then cut"
             )
+        elif name in cut or name == "train":
+            fix = "give more rows, or a larger share of them"
+        else:
+            fix = "check the file of that split"
+        raise DataError(f"no row left for the split {name} ({total} good rows in all); {fix}")
+
+
+def _demand_two_labels(
+    split: NDArray[np.int8], label: NDArray[np.int64], names: Mapping[str, int]
+) -> None:
+    taught = np.unique(label[split == TRAIN])
+    if len(taught) < 2:
+        (only,) = (list(names)[index] for index in taught)
+        raise DataError(
+            f"every row of train has the label {only!r}; a classification needs two labels or more"
+        )
 
 
 def _demand_known_labels(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from scratchformer.base.errors import DataError
 from scratchformer.base.layout import SPLITS
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.tasks import TASKS, Task, TaskName
 from scratchformer.data.preparation.digests import digest
 from scratchformer.data.preparation.rows import BATCH_ROWS
 
@@ -38,12 +38,14 @@ def quantiles(lengths: NDArray[Any]) -> dict[str, int]:
 class _Column:
     """Running figures of one text column of one split."""
 
+    texts: int = 0
     characters: Counter[str] = field(default_factory=Counter)
     words: Counter[str] = field(default_factory=Counter)
     character_lengths: list[Any] = field(default_factory=list)
     word_lengths: list[Any] = field(default_factory=list)
 
     def add(self, texts: pa.Array) -> None:
+        self.texts += len(texts)
         words = pc.utf8_split_whitespace(texts)
         self.character_lengths.append(pc.utf8_length(texts).to_numpy(zero_copy_only=False))
         self.word_lengths.append(pc.list_value_length(words).to_numpy(zero_copy_only=False))
@@ -58,54 +60,72 @@ class _Column:
         }
 
 
-def describe(folder: Path, task: TaskName) -> dict[str, Any]:
+@dataclass
+class _Split:
+    """Running figures of one split."""
+
+    columns: dict[str, _Column]
+    rows: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    groups: "array[int]" = field(default_factory=lambda: array("Q"))
+
+    def add(self, batch: pa.RecordBatch, task: Task) -> None:
+        self.rows += len(batch)
+        self.groups.extend(map(digest, batch["group"].to_pylist()))
+        for name, column in self.columns.items():
+            if name == task.answer_field:
+                column.add(batch[task.answer_column].flatten())
+            else:
+                column.add(batch[name])
+        if task.labelled:
+            self.labels.update(batch[task.answer_column].to_pylist())
+
+    def figures(self, task: Task) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "groups": len(np.unique(np.array(self.groups, dtype=np.uint64))),
+            **({} if task.labelled else {"references": self.columns[task.answer_field].texts}),
+            "lengths": {name: column.lengths() for name, column in self.columns.items()},
+            **({"labels": dict(sorted(self.labels.items()))} if task.labelled else {}),
+        }
+
+
+def describe(folder: Path, name: TaskName, *, pairs: bool) -> dict[str, Any]:
     """Figures of the three splits in `folder`.
 
     Raises:
         DataError: two splits have a group in common (a defect of ours: checked on the files).
     """
-    splits: dict[str, Any] = {}
-    columns: dict[str, dict[str, _Column]] = {}
-    groups: dict[str, NDArray[np.uint64]] = {}
-    for split in SPLITS:
-        text, answer = _Column(), _Column()
-        labels: Counter[str] = Counter()
-        rows = references = 0
-        seen = array("Q")
+    task = TASKS[name]
+    texts = [task.input_field]
+    if pairs and task.pair_field is not None:
+        texts.append(task.pair_field)
+    if not task.labelled:
+        texts.append(task.answer_field)
+    splits = {split: _Split({name: _Column() for name in texts}) for split in SPLITS}
+    for split, running in splits.items():
         with pq.ParquetFile(folder / f"{split}.parquet") as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                rows += len(batch)
-                seen.extend(map(digest, batch["group"].to_pylist()))
-                if task == "seq2seq":
-                    text.add(batch["source"])
-                    targets = batch["targets"].flatten()
-                    references += len(targets)
-                    answer.add(targets)
-                else:
-                    text.add(batch["text"])
-                    labels.update(batch["label"].to_pylist())
-        groups[split] = np.unique(np.array(seen, dtype=np.uint64))
-        columns[split] = {"source": text, "target": answer} if task == "seq2seq" else {"text": text}
-        splits[split] = {
-            "rows": rows,
-            "groups": len(groups[split]),
-            **({"references": references} if task == "seq2seq" else {}),
-            "lengths": {name: column.lengths() for name, column in columns[split].items()},
-            **({"labels": dict(sorted(labels.items()))} if task == "classification" else {}),
-        }
-    _demand_disjoint(groups)
+                running.add(batch, task)
+    _demand_disjoint({split: running.groups for split, running in splits.items()})
     return {
-        "splits": splits,
+        "splits": {split: running.figures(task) for split, running in splits.items()},
         "coverage": {
-            split: {
-                name: {
-                    "characters": _seen(column.characters, columns["train"][name].characters),
-                    "words": _seen(column.words, columns["train"][name].words),
-                }
-                for name, column in columns[split].items()
-            }
+            split: _coverage(splits[split].columns, splits["train"].columns)
             for split in ("valid", "test")
         },
+    }
+
+
+def _coverage(
+    held_out: Mapping[str, _Column], train: Mapping[str, _Column]
+) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            "characters": _seen(column.characters, train[name].characters),
+            "words": _seen(column.words, train[name].words),
+        }
+        for name, column in held_out.items()
     }
 
 
@@ -114,8 +134,8 @@ def _seen(held_out: Counter[str], train: Counter[str]) -> float:
     return round(seen / held_out.total(), 6)
 
 
-def _demand_disjoint(groups: Mapping[str, NDArray[np.uint64]]) -> None:
+def _demand_disjoint(groups: Mapping[str, "array[int]"]) -> None:
     for first, second in (("train", "valid"), ("train", "test"), ("valid", "test")):
-        shared = np.intersect1d(groups[first], groups[second], assume_unique=True)
-        if len(shared):
-            raise DataError(f"{len(shared)} groups are in both {first} and {second}")
+        ours, theirs = (np.array(groups[split], dtype=np.uint64) for split in (first, second))
+        if shared := len(np.intersect1d(ours, theirs)):
+            raise DataError(f"{shared} groups are in both {first} and {second}")

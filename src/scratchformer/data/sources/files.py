@@ -11,8 +11,7 @@ from typing import get_args
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.base.layout import SPLITS, SplitName
-from scratchformer.base.tasks import TaskName
-from scratchformer.data.preparation.contract import ANSWER_FIELD, INPUT_FIELD
+from scratchformer.base.tasks import TASKS, TaskName
 from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow, SplitReader
 from scratchformer.data.sources import delimited, jsonl, parallel_text, parquet
 from scratchformer.params import FileFormat, FilesSource, HubSource
@@ -55,24 +54,26 @@ def open_files(source: FilesSource, task: TaskName) -> Corpus:
         licence="not stated",
         task=task,
         splits=splits,
+        pairs=TASKS[task].pair_field in columns,
         grouped="group" in columns,
         merge_references=source.merge_references and task == "seq2seq",
         label_names=source.label_names,
     )
 
 
-def wanted_columns(source: FilesSource | HubSource, task: TaskName) -> dict[str, str]:
-    """Canonical field → column. Input and answer are always read, the others only when named.
+def wanted_columns(source: FilesSource | HubSource, name: TaskName) -> dict[str, str]:
+    """Canonical field → column. Input and target are always read, the others only when named.
 
     Raises:
         ParamsError: a field of the other task is named.
     """
-    required = [INPUT_FIELD[task], ANSWER_FIELD[task]]
-    wanted = ["id", "group", *(["text_pair"] if task == "classification" else [])]
+    task = TASKS[name]
+    required = [task.input_field, task.answer_field]
+    wanted = ["id", "group", *([task.pair_field] if task.pair_field else [])]
     for field in source.columns:
         if field not in (*required, *wanted):
             raise ParamsError(
-                f"source.columns.{field}: the task {task} has {' and '.join(required)} "
+                f"source.columns.{field}: the task {name} has {' and '.join(required)} "
                 f"(and {', '.join(wanted)} where wanted)"
             )
     named = {str(field): column for field, column in source.columns.items()}

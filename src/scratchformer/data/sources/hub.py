@@ -13,8 +13,7 @@ from typing import Any
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.layout import SPLITS, SplitName
-from scratchformer.base.tasks import TaskName
-from scratchformer.data.preparation.contract import ANSWER_FIELD
+from scratchformer.base.tasks import TASKS, TaskName
 from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow, SplitReader
 from scratchformer.data.sources.columns import demand_columns
 from scratchformer.data.sources.files import wanted_columns
@@ -39,7 +38,7 @@ def open_hub(source: HubSource, task: TaskName) -> Corpus:
         table = _load(source, name).flatten()  # a column in a column is named "outer.inner"
         place = f"{source.name}/{name}"
         demand_columns(place, columns, table.column_names)
-        label = table.features[columns[ANSWER_FIELD[task]]]
+        label = table.features[columns[TASKS[task].answer_field]]
         known = list(getattr(label, "names", []))  # the words of a ClassLabel
         labels |= {word: word.replace("_", " ") for word in known}
         splits[split] = partial(_read, table, columns, place, known)
@@ -50,6 +49,7 @@ def open_hub(source: HubSource, task: TaskName) -> Corpus:
         licence="see the data set's card",
         task=task,
         splits=splits,
+        pairs=TASKS[task].pair_field in columns,
         grouped="group" in columns,
         merge_references=source.merge_references and task == "seq2seq",
         label_names=labels | source.label_names,

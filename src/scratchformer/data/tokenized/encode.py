@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from scratchformer.base.files import write_json
 from scratchformer.base.layout import SPLITS, SplitName, TrackName
-from scratchformer.data.preparation.contract import INPUT_FIELD, PAIR_MARK
+from scratchformer.base.tasks import TASKS
 from scratchformer.data.preparation.prepared import Info, iterate_split, load_info
 from scratchformer.data.preparation.statistics import quantiles
 from scratchformer.data.tokenized.read import schema_of
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 
 class Encode(Protocol):
-    """Texts to ids, cut to a largest length; see `scratch_encoder` and `pretrained_encoder`."""
+    """Texts to ids, cut to a largest length; see `scratch_encoder` and `pretrained_encoder`.
 
-    def __call__(self, texts: list[str]) -> "Encoded": ...
+    `pairs` are the second texts, one for each of `texts`.
+    """
+
+    def __call__(self, texts: list[str], pairs: list[str] | None = None) -> "Encoded": ...
 
 
 @dataclass
@@ -68,7 +71,9 @@ def scratch_encoder(tokenizer: "Tokenizer", max_length: int) -> Encode:
 
     tokenizer.enable_truncation(max_length)
 
-    def encode(texts: list[str]) -> Encoded:
+    def encode(texts: list[str], pairs: list[str] | None = None) -> Encoded:
+        if pairs is not None:
+            texts = [f"{text}\t{pair}" for text, pair in zip(texts, pairs, strict=True)]
         encodings = tokenizer.encode_batch_fast(texts)
         ids = [encoding.ids for encoding in encodings]
         cut = sum(bool(encoding.overflowing) for encoding in encodings)
@@ -82,17 +87,16 @@ def pretrained_encoder(
     max_length: int,
     *,
     prefix: str = "",
-    pairs: bool = False,
     target: bool = False,
 ) -> Encode:
     """Ids with the model's special tokens.
 
     Args:
-        prefix, pairs: see `input_sides`.
+        prefix: see `input_sides`.
         target: as texts of the decoder's side.
     """
 
-    def encode(texts: list[str]) -> Encoded:
+    def encode(texts: list[str], pairs: list[str] | None = None) -> Encoded:
         side = {"text_target": texts} if target else input_sides(texts, prefix, pairs)
         batch = tokenizer(
             **side, truncation=True, max_length=max_length, return_attention_mask=False
@@ -105,19 +109,13 @@ def pretrained_encoder(
     return encode
 
 
-def input_sides(texts: Sequence[str], prefix: str, pairs: bool) -> dict[str, list[str]]:
+def input_sides(
+    texts: Sequence[str], prefix: str, pairs: Sequence[str] | None = None
+) -> dict[str, list[str]]:
     """What a tokenizer of transformers is given: `text`, each behind `prefix` (T5 is told its task
-    so), and `text_pair` where the texts are `pairs`, see `contract`."""
-    if not pairs:
-        return {"text": [prefix + text for text in texts]}
-    parts = [text.split(PAIR_MARK, 1) for text in texts]
-    return {"text": [prefix + part[0] for part in parts], "text_pair": [part[1] for part in parts]}
-
-
-def are_pairs(track: TrackName) -> bool:
-    """Whether the texts of a track are pairs: all of them are, or none."""
-    info = load_info(track)
-    return info.task == "classification" and PAIR_MARK in next(training_texts(track, "text"))
+    so), and `text_pair` where there are second texts."""
+    sides = {"text": [prefix + text for text in texts]}
+    return sides if pairs is None else {**sides, "text_pair": list(pairs)}
 
 
 def encode_track(
@@ -162,7 +160,8 @@ def _encode_split(
         for batch in iterate_split(track, split):
             rows = np.arange(start, start + len(batch), dtype=np.int32)
             start += len(batch)
-            inputs = encode(batch[INPUT_FIELD[info.task]].to_pylist())
+            seconds = batch["text_pair"].to_pylist() if info.pairs else None
+            inputs = encode(batch[TASKS[info.task].input_field].to_pylist(), seconds)
             sides[name].add(inputs)
             if answer:
                 (answer_name, encode_answer), = answer

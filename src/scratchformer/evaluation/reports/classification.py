@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scratchformer.base.statistics import Floats
+from scratchformer.data.preparation.prepared import whole_texts
 from scratchformer.evaluation.measures.calibration import BINS, bin_of
 from scratchformer.evaluation.significance.resampling import Column
 
@@ -47,7 +48,7 @@ class LabelledRows:
         columns = split.to_pydict()
         return cls(
             columns["id"],
-            columns["text"],
+            whole_texts(split),
             columns["group"],
             label_ids(columns["label"], labels),
             list(labels),

@@ -16,12 +16,8 @@ from scratchformer.base.errors import Interrupted, ParamsError
 from scratchformer.base.files import read_json, sha256
 from scratchformer.checkpoints.checkpoint import Checkpoints, read_checkpoint
 from scratchformer.params import Finetune, Pretrained
-from scratchformer.pretrained.finetuning.finetuning import (
-    FinetuneReport,
-    finetune,
-    finetuning,
-    save_finetuned,
-)
+from scratchformer.pretrained.finetuning import finetuning
+from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finetune, save_finetuned
 from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapters
 from scratchformer.pretrained.finetuning.tasks import Classification, Sequences
 from scratchformer.pretrained.hub.loading import load_classifier, load_seq2seq

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 STAGE = """
 import signal, sys, os, time
 from pathlib import Path
-from scratchformer import errors
+from scratchformer.base import errors
 from scratchformer.stages.runner import run_stage
 from scratchformer.base.terminal import Summary
 

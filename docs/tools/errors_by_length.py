@@ -39,13 +39,14 @@ def paired_interval(model: pd.DataFrame, tree: pd.DataFrame) -> tuple[float, flo
 
 
 def main() -> None:
-    model, tree = load("model"), load("letter_context")
+    model, tree = load("model"), load("igtree")
     heads = ["Transformer: words", "phonemes", "edits", "tree: words", "phonemes", "edits"]
     print(f"| letters | words | {' | '.join(heads)} |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name, (low, high) in {**LENGTHS, "all": (0, 999)}.items():
         mine, other = (rows[rows["letters"].between(low, high)] for rows in (model, tree))
-        print(f"| {name} | {len(mine):,} | {rates(mine)} | {rates(other)} |")
+        if len(mine):
+            print(f"| {name} | {len(mine):,} | {rates(mine)} | {rates(other)} |")
     low, high = paired_interval(model, tree)
     print(f"\nphonemes, Transformer minus tree: 95% of the draws from {low:+.2%} to {high:+.2%}")
 

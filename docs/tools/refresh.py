@@ -1,17 +1,22 @@
 """Write into the pages what follows from other files: `python docs/tools/refresh.py`.
 
 The tables of measurements of the chapters come from docs/experiments, the table of topics of
-docs/index.md from the chapters. A test keeps pages and sources equal.
+docs/index.md from the chapters, the registries of docs/architecture.md from the source. A test
+keeps pages and sources equal.
 """
 
+import ast
+from collections.abc import Iterator
 from pathlib import Path
 
-from chapters import DOCS, TOPICS, Chapter, chapters, fill
+from chapters import DOCS, ROOT, TOPICS, Chapter, chapters, fill
 from experiments import complete_code, load_experiment, load_results, table
 
 from scratchformer.base.files import write_whole
 
 INDEX = DOCS / "index.md"
+ARCHITECTURE = DOCS / "architecture.md"
+PACKAGE = ROOT / "src" / "scratchformer"
 
 
 def topics_table(written: list[Chapter]) -> str:
@@ -38,10 +43,26 @@ def topics_table(written: list[Chapter]) -> str:
     return "\n".join(lines)
 
 
+def task_registries() -> Iterator[str]:
+    """One row for each `NAME = Registry("task", …)` of the source."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign):
+                continue
+            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            match node.value:
+                case ast.Call(args=[ast.Constant(value="task"), *_]) if isinstance(
+                    target, ast.Name
+                ):
+                    yield f"| {target.id} | `{path.relative_to(PACKAGE).as_posix()}` |"
+
+
 def refreshed() -> dict[Path, str]:
     """Every page that has something to fill in, as it should read."""
     written, results = chapters(), load_results()
     pages = {INDEX: fill(INDEX.read_text(encoding="utf-8"), "topics", topics_table(written))}
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    pages[ARCHITECTURE] = fill(page, "task-registries", "\n".join(task_registries()))
     for chapter in written:
         experiment = load_experiment(chapter.experiment)
         if complete_code(experiment, results) is None:

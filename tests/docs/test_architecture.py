@@ -8,6 +8,7 @@ from chapters import DOCS, ROOT
 
 PACKAGE = ROOT / "src" / "scratchformer"
 TEXT = (DOCS / "architecture.md").read_text(encoding="utf-8")
+CHANGES = TEXT.partition("## The ten commonest changes")[2].partition("\n## ")[0]
 FILE = re.compile(r"`([\w/]+\.(?:py|jinja))`")
 
 
@@ -30,8 +31,7 @@ def rooms() -> set[str]:
 
 def changes() -> dict[str, list[str]]:
     """The rows of the table of changes: the change, and the files that it names."""
-    table = TEXT.partition("## The ten commonest changes")[2]
-    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| ")]
+    rows = [line.split("|")[1:-1] for line in CHANGES.splitlines() if line.startswith("| ")]
     return {row[0].strip(): FILE.findall(row[1]) for row in rows[1:]}
 
 
@@ -56,7 +56,7 @@ def test_no_change_touches_more_files_than_is_said() -> None:
     assert len(table) == 10
     for change, files in table.items():
         assert 1 <= len(files) <= (2 if change in ("a metric", "a plot") else 5), change
-    counts = re.findall(r"\| (\d+) \|$", TEXT.partition("## The ten commonest changes")[2], re.M)
+    counts = re.findall(r"\| (\d+) \|$", CHANGES, re.M)
     assert [int(count) for count in counts] == [len(files) for files in table.values()]
     for line in TEXT.splitlines():
         for file in FILE.findall(line):

@@ -15,7 +15,7 @@ def draw() -> Figure:
     source, target_input, letters, written = spell(WORD)
     with collect_attention(model) as maps, torch.no_grad():
         model(source, target_input)
-    read = ["start", *written[:-1]]
+    read = ["BOS", *written[:-1]]
     panels = (
         ("encoder: source looks at source", maps.encoder, letters, letters),
         ("decoder: target looks at its past", maps.decoder, read, read),

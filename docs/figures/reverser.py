@@ -59,4 +59,4 @@ def spell(word: str) -> tuple[Tensor, Tensor, list[str], list[str]]:
     """
     ids = [FIRST_LETTER + ord(letter) - ord("a") for letter in word]
     source, target_input = torch.tensor([[*ids, 2]]), torch.tensor([[1, *reversed(ids)]])
-    return source, target_input, [*word, "end"], [*reversed(word), "end"]
+    return source, target_input, [*word, "EOS"], [*reversed(word), "EOS"]

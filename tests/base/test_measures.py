@@ -53,6 +53,18 @@ def test_bleu_without_any_match_or_any_long_enough_row_is_0_as_sacrebleu_says() 
         assert bleu(sums)[0] == pytest.approx(expected, abs=1e-6)
 
 
+def test_chrf_weighs_recall_as_its_paper_and_sacrebleu_do() -> None:
+    from scratchformer.base import statistics
+
+    assert CHRF().beta == statistics._CHRF_BETA == 2  # chrF2, Popović 2016
+
+
+def test_a_hopeless_loss_has_a_finite_perplexity() -> None:
+    sums = {"nll": np.array([7.0, 1e6]), "items": np.array([7.0, 1.0])}
+    found = MEASURES["perplexity"].statistic(sums)
+    assert found[0] == pytest.approx(np.e) and np.isfinite(found[1])
+
+
 def test_calibration_error_counted_by_hand() -> None:
     sums = {"claimed": np.array([[1.2, 3.6]]), "claimed_right": np.array([[1.0, 4.0]]),
             "rows": np.array([6.0])}  # fmt: skip

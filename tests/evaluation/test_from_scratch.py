@@ -110,3 +110,19 @@ def test_class_probabilities_keep_the_order_of_the_rows(table: pa.Table) -> None
         with torch.no_grad():
             alone = model(torch.tensor([ids])).softmax(-1)[0].numpy()
         np.testing.assert_allclose(found[row], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_no_prediction_is_longer_than_the_limit_and_some_reach_it(
+    model: Transformer, table: pa.Table, beam_size: int
+) -> None:
+    lengths = {
+        limit: [
+            len(ids)
+            for ids in decode(
+                model, table, 40, beam_size=beam_size, max_length=limit, batch_size=16
+            ).ids
+        ]
+        for limit in (3, 4)
+    }
+    assert max(lengths[3]) == 3 and max(lengths[4]) == 4

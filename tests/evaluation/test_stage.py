@@ -240,3 +240,56 @@ def test_targets_that_cannot_be_aligned_leave_the_letter_tree_out(workplace: Wor
     assert any("letters by their context (IGTree) is left out: no training pair" in line
                for line in summary.warnings)  # fmt: skip
     assert Path("reports/predictions/scratch-effect-by-length-over-copy.csv").exists()
+
+
+def test_caps_are_told_and_kept(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scratchformer.evaluation.tracks.classification.PROBE_ROWS", 60)
+    monkeypatch.setattr("scratchformer.evaluation.controls.sampling.TEXT_ROWS", 50)
+    metrics, _, summary = run(workplace("words", "classes"))
+    baselines = metrics["finetune"]["baselines"]
+    assert baselines["probe"]["train_rows"] == 60 and baselines["tfidf"]["train_rows"] == 50
+    for line in (
+        "finetune: pretrained, frozen + linear probe learned from 60 of 90 training rows",
+        "finetune: TF-IDF + logistic regression learned from 50 of 90 training rows",
+        "finetune: near duplicates were looked for among 50 of 90 training rows",
+    ):
+        assert any(warning.startswith(line) for warning in summary.warnings), line
+
+
+def test_ids_of_labels_are_those_that_the_models_were_trained_on(workplace: Workplace) -> None:
+    """The names of the prepared split, through the reader of evaluate, and the tokenized ids."""
+    from scratchformer.data.preparation.prepared import load_info, load_split
+    from scratchformer.data.tokenized.read import open_split
+    from scratchformer.evaluation.reports.classification import LabelledRows
+
+    workplace("classes", "classes")
+    for track in ("scratch", "finetune"):
+        labels = [label.name for label in load_info(track).labels]
+        config = json.loads(Path("models/finetuned/config.json").read_text())
+        assert labels == [config["id2label"][str(i)] for i in range(3)]
+        for split in ("valid", "test"):
+            rows = LabelledRows.of(load_split(track, split), labels)
+            ids = open_split(track, split).column("label").to_pylist()
+            assert rows.gold.tolist() == ids and len(set(ids)) == 3
+
+
+def test_the_limit_of_decoding_and_the_beam_are_those_of_the_settings(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scratchformer.evaluation.tracks import scratch_models, seq2seq
+
+    asked = []
+
+    def spy(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **settings: Any) -> Any:
+            asked.append((settings["beam_size"], settings["max_length"], settings["batch_size"]))
+            return real(*args, **settings)
+
+        return call
+
+    monkeypatch.setattr(scratch_models, "decode", spy(scratch_models.decode))
+    monkeypatch.setattr(seq2seq, "pretrained_output", spy(seq2seq.pretrained_output))
+    params = workplace("words", "sentences")
+    beam = params.evaluate.model_copy(update={"beam_size": 2})
+    run(params.model_copy(update={"evaluate": beam}))
+    assert asked == [(2, 12, 16)] * 6  # scratch, before and after, on valid and test

@@ -8,6 +8,7 @@ from statistics import stdev
 import pytest
 
 from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.measures import MEASURES
 from scratchformer.record.seeds import run_seeds, summarise
 
 DVC_YAML = """
@@ -35,6 +36,7 @@ def record(accuracy: float, change: float) -> dict[str, object]:
         "finetune": {
             "after": {"accuracy": accuracy, "intervals": {"accuracy": {"low": 0, "high": 1}}},
             "delta": {"accuracy": {"value": change, "low": 0, "high": 1}},
+            "valid": {"after": {"accuracy": accuracy / 2}},
             "against": {"tfidf": {"accuracy": {"value": 5}}},
             "n": 100,
         },
@@ -43,7 +45,9 @@ def record(accuracy: float, change: float) -> dict[str, object]:
 
 
 def test_mean_spread_and_interval() -> None:
-    first, second = summarise([record(0.6, 0.1), record(0.8, 0.2), record(0.7, 0.6)])
+    first, second, valid = summarise([record(0.6, 0.1), record(0.8, 0.2), record(0.7, 0.6)])
+    assert valid["measure"] == "finetune.valid.after.accuracy"
+    assert valid["mean"] == pytest.approx(0.35)
     assert first["measure"] == "finetune.after.accuracy"
     assert second["measure"] == "finetune.delta.accuracy"
     assert (first["n"], first["mean"]) == (3, pytest.approx(0.7))
@@ -95,3 +99,9 @@ def test_experiments_leave_the_workspace_alone(
     assert metrics.read_text() == "{}"
     with pytest.raises(DataError, match="seed 13: dvc exp run ended with code"):
         run_seeds([3, 13])
+
+
+@pytest.mark.parametrize("key", MEASURES)
+def test_every_measure_of_the_registry_is_summarised(key: str) -> None:
+    (found,) = summarise([{"scratch": {key: 0.5, "n": 3}}, {"scratch": {key: 0.7, "n": 3}}])
+    assert found["measure"] == f"scratch.{key}" and found["mean"] == pytest.approx(0.6)

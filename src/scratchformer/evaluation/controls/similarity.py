@@ -70,15 +70,15 @@ class TrainingPieces:
         """The same where the similarity is at least `least`, and similarity 0 elsewhere.
 
         Much faster, and exact (prefix filtering, Chaudhuri et al. 2006, "A primitive operator for
-        similarity joins"): the rarest pieces of a text are looked up until those that are left
-        have a norm below `least`. A training text that shares none of the rare ones has at most
-        that cosine, so it need not be compared.
+        similarity joins"): of every text only the rarest pieces are looked at, so many that the
+        others have a norm below `least`. Let two texts share a piece, and take the rarest that
+        they share: if it is not among the looked-at pieces of both, all shared ones are among the
+        others of one, and the cosine is below `least`. So only texts that meet there are compared.
         """
         from sklearn.preprocessing import normalize
 
         rarity = np.argsort(np.argsort(self.vectors.getnnz(axis=0), kind="stable"))
-        index = self.vectors.T.tocsr()
-        index.data[:] = 1
+        index = _rarest(self.vectors, rarity, least).T.tocsr()
         row, similarity = np.zeros(len(texts), np.int64), np.zeros(len(texts))
         for start in range(0, len(texts), _ROWS_AT_ONCE):
             part = texts[start : start + _ROWS_AT_ONCE]
@@ -105,10 +105,9 @@ def _rarest(
         squares = vectors.data[begin:end][order].astype(np.float64) ** 2
         left = squares.sum() - np.cumsum(squares) + squares  # before each piece is taken
         kept[begin + order] = left > (least - 1e-6) ** 2
-    rare = vectors.copy()
-    rare.data = kept.astype(np.float32)
-    rare.eliminate_zeros()
-    return rare
+    count = np.r_[0, np.cumsum(kept)][vectors.indptr]
+    ones = np.ones(int(kept.sum()), np.float32)
+    return sparse.csr_matrix((ones, vectors.indices[kept], count), shape=vectors.shape)
 
 
 def _keep_best(

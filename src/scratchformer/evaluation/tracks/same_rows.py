@@ -10,7 +10,8 @@ def same_rows() -> bool:
     task = load_info("scratch").task
     if task != load_info("finetune").task:
         return False
-    columns = ["id", TASKS[task].input_field, TASKS[task].answer_column]
+    fields = (TASKS[task].input_field, TASKS[task].pair_field, TASKS[task].answer_column)
+    columns = ["id", *(name for name in fields if name is not None)]
 
     def equal(split: SplitName) -> bool:
         scratch = load_split("scratch", split).select(columns)

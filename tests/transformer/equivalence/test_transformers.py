@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from scratchformer.base.errors import ParamsError
-from scratchformer.pretrained.conversion import from_transformers, to_transformers
+from scratchformer.pretrained.conversion import from_transformers, seq2seq, to_transformers
+from scratchformer.pretrained.conversion.rules import check_complete
 from scratchformer.transformer import (
     EncoderClassifier,
     Transformer,
@@ -361,3 +362,17 @@ def test_alibi_is_that_of_bloom(agree, heads):
     query, mask = torch.zeros(1, heads, 6, 2), as_bias(causal_mask(6, 6), torch.float32)
     found = (ours.add_bias(mask, query, query)).softmax(dim=-1)
     agree("ALiBi and Bloom", found, (theirs + mask).softmax(dim=-1), BOUND)
+
+
+@pytest.mark.parametrize("left_out", ["query_key_value.value.bias", "feed_forward.inner.weight"])
+def test_a_weight_in_no_rule_is_named(left_out):
+    """Also one of several layers that we store side by side."""
+    ours, theirs = make(**MARIAN), to_transformers(make(**MARIAN))
+    chosen = seq2seq.rules(ours.config, "marian")
+    check_complete(chosen, ours, theirs)
+    some = [rule for rule in chosen if not rule.ours.endswith(f"layers.0.self_attention.{left_out}")
+            and not rule.ours.endswith(f"layers.0.{left_out}")]  # fmt: skip
+    assert len(some) < len(chosen)
+    name = left_out.replace(".value", "")
+    with pytest.raises(ParamsError, match=rf"layers\.0\..*{name} has no counterpart"):
+        check_complete(some, ours, theirs)

@@ -111,6 +111,15 @@ def test_the_same_interval_as_scipy(seed: int) -> None:
     assert theirs["percentile"].high < 0.95 * ours.high
 
 
+def test_draws_that_equal_the_value_count_half_below_it_as_in_scipy() -> None:
+    right = np.r_[np.ones(9), np.zeros(3)]
+    ours = interval({"right": right}, range(12), resampling(resamples=20_000))
+    theirs = stats.bootstrap(
+        (right,), np.mean, n_resamples=20_000, method="BCa", rng=1
+    ).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+
+
 def test_percentiles_of_macro_f1_hang_below_and_bca_does_not() -> None:
     """Of 40 labels most are rare: a drawn test set lacks rows of some and its F1 is lower."""
     random = np.random.default_rng(0)
@@ -204,6 +213,12 @@ def test_permutation_by_group_is_not_fooled_by_copies_of_a_row() -> None:
     groups = np.r_[np.zeros(20), np.arange(1, 81)]
     assert p_value(after, before, range(100), resampling()) < 0.01
     assert p_value(after, before, groups, resampling()) == 1
+
+
+def test_no_p_value_is_below_what_the_draws_can_tell() -> None:
+    settings = resampling(resamples=200)
+    found = p_value(np.ones(60), np.zeros(60), range(60), settings)
+    assert found == settings.smallest_p == 1 / 201
 
 
 def test_few_groups_are_swapped_in_every_way() -> None:

@@ -18,29 +18,44 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+Advance = Callable[[int], None]  # told how many rows are done
 
-def classify_probabilities(folder: Path, table: pa.Table, batch_size: int) -> np.ndarray:
+
+def classify_probabilities(
+    folder: Path, table: pa.Table, batch_size: int, advance: Advance = lambda rows: None
+) -> np.ndarray:
     """Class probabilities of a fine-tuned model.
 
     Args:
         folder: a model in the Hugging Face layout (models/finetuned).
         table: tokenized rows with a column `input_ids: list<int32>`, special tokens included.
         batch_size: rows in one forward pass.
+        advance: told how many rows are done.
 
     Returns:
         float32 [rows, labels], rows in the order of `table`, labels in the order of their ids.
     """
-    return classify(load_finetuned(folder), table.column("input_ids"), batch_size)
+    return classify(load_finetuned(folder), table.column("input_ids"), batch_size, advance)
 
 
-def classify(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> np.ndarray:
+def classify(
+    model: "PreTrainedModel",
+    rows: pa.ChunkedArray,
+    batch_size: int,
+    advance: Advance = lambda rows: None,
+) -> np.ndarray:
     """The same for a model in memory and one column of token ids."""
     from scipy.special import softmax
 
-    return np.asarray(softmax(logits(model, rows, batch_size), axis=1), dtype=np.float32)
+    return np.asarray(softmax(logits(model, rows, batch_size, advance), axis=1), dtype=np.float32)
 
 
-def logits(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> np.ndarray:
+def logits(
+    model: "PreTrainedModel",
+    rows: pa.ChunkedArray,
+    batch_size: int,
+    advance: Advance = lambda rows: None,
+) -> np.ndarray:
     """Unnormalised class scores: float64 [rows, labels], in the order of `rows`."""
     import torch
 
@@ -49,6 +64,7 @@ def logits(model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int) -> 
     with torch.inference_mode():
         for indices, inputs in padded_batches(model, rows, batch_size):
             scores[indices] = model(**inputs).logits.double().cpu().numpy()
+            advance(len(indices))
     return scores
 
 
@@ -56,7 +72,7 @@ def embed(
     model: "PreTrainedModel",
     rows: pa.ChunkedArray,
     batch_size: int,
-    advance: Callable[[int], None] = lambda rows: None,
+    advance: Advance = lambda rows: None,
 ) -> np.ndarray:
     """One vector per text: the mean of the last hidden states of its tokens, scaled to length 1.
 

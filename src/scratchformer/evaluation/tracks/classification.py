@@ -130,12 +130,13 @@ def _scratch_model(rows: _Track) -> dict[str, Classified]:
 
 def _pretrained_models(rows: _Track) -> dict[str, Classified]:
     """Before and after fine-tuning, a probe; the from-scratch model if it has the same rows."""
-    valid, test = (
-        classify_probabilities(
-            FINETUNED_MODEL, open_split("finetune", split), rows.settings.batch_size
+    tables = {split: open_split("finetune", split) for split in ("valid", "test")}
+    total = sum(table.num_rows for table in tables.values())
+    with progress("evaluate: classifying, fine-tuned", total) as bar:
+        valid, test = (
+            classify_probabilities(FINETUNED_MODEL, table, rows.settings.batch_size, bar.advance)
+            for table in tables.values()
         )
-        for split in ("valid", "test")
-    )
     systems = {**_frozen_models(rows), "after": Classified(valid, test)}
     if same_rows():
         systems |= _scratch_model(rows)

@@ -20,11 +20,8 @@ from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finetune, save_finetuned
 from scratchformer.pretrained.finetuning.freezing import freeze
-from scratchformer.pretrained.finetuning.tasks import (
-    Classification,
-    class_weights,
-    cross_entropy_loss,
-)
+from scratchformer.pretrained.finetuning.loss import class_weights
+from scratchformer.pretrained.finetuning.tasks import Classification
 from scratchformer.pretrained.hub.loading import load_classifier
 from scratchformer.pretrained.inference import classify_probabilities
 
@@ -304,17 +301,28 @@ def test_a_loss_that_is_not_a_number_stops_the_training(runs: Runs) -> None:
         runs.run(changed(learning_rate=1e30, warmup_share=0.0))
 
 
-def test_class_weights_are_one_on_average_and_scale_the_loss() -> None:
+def test_class_weights_are_one_on_average() -> None:
     labels = np.array([0, 0, 0, 1])
     weights = class_weights(labels, 3)
-    assert weights[:2] == pytest.approx([4 / 9, 4 / 3])
-    logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
-    gold = torch.tensor([0, 1])
+    assert weights[:2].tolist() == pytest.approx([4 / 9, 4 / 3])
+    assert weights[labels].sum().item() == pytest.approx(4 * 2 / 3)  # of 3 classes 2 have rows
 
-    class Outputs:
-        def __init__(self) -> None:
-            self.logits = logits
 
-    loss = cross_entropy_loss(torch.from_numpy(weights), 0.0)(Outputs(), gold, 2)
-    each = -torch.log_softmax(logits, -1)[[0, 1], gold]
-    assert loss.item() == pytest.approx((4 / 9 * each[0] + 4 / 3 * each[1]).item() / 2)
+def test_a_process_that_sees_two_gpus_trains_on_one(
+    runs: Runs, whole: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers would take both by DataParallel, in batches twice as large."""
+    from transformers import Trainer, TrainingArguments
+
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
+    wrapped: list[str] = []
+    wrap = Trainer._wrap_model
+
+    def watched(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        wrapped.append(type(wrap(self, model, *args, **kwargs)).__name__)
+        return model
+
+    monkeypatch.setattr(Trainer, "_wrap_model", watched)
+    runs.run()
+    assert set(wrapped) == {"BertForSequenceClassification"}
+    assert runs.digests() == whole.digests()

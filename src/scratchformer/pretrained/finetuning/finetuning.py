@@ -16,12 +16,7 @@ from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import Finetune
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapters
-from scratchformer.pretrained.finetuning.tasks import (
-    Classification,
-    FinetuneTask,
-    class_weights,
-    cross_entropy_loss,
-)
+from scratchformer.pretrained.finetuning.tasks import Classification, FinetuneTask
 from scratchformer.pretrained.hub.loading import quiet_transformers
 
 if TYPE_CHECKING:
@@ -79,6 +74,7 @@ def finetune(
     from scratchformer.checkpoints.signals import stop_on_signals
     from scratchformer.pretrained.finetuning.callbacks import Watch
     from scratchformer.pretrained.finetuning.flops import products_of
+    from scratchformer.pretrained.finetuning.loss import cross_entropy_loss
     from scratchformer.pretrained.finetuning.trainer import ResumableTrainer
 
     model = task.model
@@ -138,25 +134,26 @@ def save_finetuned(
 
 
 def _class_weights(task: FinetuneTask, settings: Finetune) -> "Tensor | None":
-    import torch
+    from scratchformer.pretrained.finetuning.loss import class_weights
 
     if settings.class_weights == "none":
         return None
     if not isinstance(task, Classification):
         raise ParamsError("finetune.class_weights: balanced is for the task classification only")
-    return torch.from_numpy(class_weights(task.labels, task.model.config.num_labels))
+    return class_weights(task.labels, task.model.config.num_labels)
 
 
 def _arguments(settings: Finetune, seed: int, folder: Path) -> "TrainingArguments":
     import torch
-    from transformers import TrainingArguments
+
+    from scratchformer.pretrained.finetuning.arguments import OneDeviceArguments
 
     if settings.precision == "bfloat16" and not _has_bfloat16():
         raise ParamsError(
             "finetune.precision: bfloat16, but neither a GPU nor the CPU of this machine computes "
             "in it; set precision: float32"
         )
-    return TrainingArguments(
+    return OneDeviceArguments(
         output_dir=str(folder),
         seed=seed,
         num_train_epochs=settings.epochs,

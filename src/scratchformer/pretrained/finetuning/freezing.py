@@ -1,5 +1,6 @@
 """Which parameters a fine-tuning leaves as they are."""
 
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from scratchformer.base.errors import ParamsError
@@ -22,8 +23,8 @@ def freeze(model: "PreTrainedModel", what: Literal["none", "embeddings"], layers
     if what == "none":
         return
     body = model.base_model
-    embeddings = getattr(body, "embeddings", None) or model.get_input_embeddings()
-    embeddings.requires_grad_(False)
+    for embedding in _embeddings(model):
+        embedding.requires_grad_(False)
     blocks = _blocks(model) if layers else []
     if layers > len(blocks):
         raise ParamsError(
@@ -33,11 +34,29 @@ def freeze(model: "PreTrainedModel", what: Literal["none", "embeddings"], layers
         block.requires_grad_(False)
 
 
+def _embeddings(model: "PreTrainedModel") -> list[Any]:
+    """What stands before the blocks: tables, their norm and their projection, by whatever name
+    (`embeddings`, `wte` and `wpe`, `layernorm_embedding`, `embedding_hidden_mapping_in`)."""
+    from torch.nn import Embedding
+
+    return [
+        module
+        for name, module in model.base_model.named_modules()
+        if (isinstance(module, Embedding) or "embed" in name.lower())
+        and not re.search(r"\.\d+(\.|$)", name)  # T5 keeps distances in its first block
+    ]
+
+
 def _blocks(model: "PreTrainedModel") -> Any:
     """The list of encoder blocks, whatever the architecture calls it."""
     from torch.nn import ModuleList
 
-    depth = model.config.num_hidden_layers
+    config, depth = model.config, model.config.num_hidden_layers
+    if getattr(config, "num_hidden_groups", depth) < depth:
+        raise ParamsError(
+            f"finetune.frozen_layers: the {depth} layers of {type(model.base_model).__name__} "
+            "share their weights, so the lowest cannot be frozen alone; set frozen_layers: 0"
+        )
     for module in model.base_model.modules():
         if isinstance(module, ModuleList) and len(module) == depth:
             return module

@@ -66,26 +66,29 @@ def merge_adapters(adapted: "LoraModel") -> None:
 
 
 def _fresh_parameters(model: "PreTrainedModel") -> dict[str, Any]:
-    """Name → parameter of the head on top of the body and of the pooler; none if the whole model
-    is pretrained, as an encoder-decoder is."""
-    body = {id(parameter) for parameter in model.base_model.parameters()}
-    if model.config.is_encoder_decoder:
-        body |= {id(parameter) for parameter in model.parameters()}
+    """Name → parameter of the head on top of the body and of the pooler. The projection onto the
+    vocabulary is no head: it is pretrained."""
+    old = {id(parameter) for parameter in model.base_model.parameters()}
+    if (output := model.get_output_embeddings()) is not None:
+        old |= {id(parameter) for parameter in output.parameters()}
     return {
         name: parameter
         for name, parameter in model.named_parameters()
-        if id(parameter) not in body or ".pooler." in f".{name}"
+        if id(parameter) not in old or ".pooler." in f".{name}"
     }
 
 
 def _linear_layers(model: "PreTrainedModel", fresh: dict[str, Any]) -> list[str]:
-    """Names of the layers that get an adapter: all linear ones but those in `fresh` and the
-    projection onto the vocabulary, which is often the embedding itself."""
+    """Names of the layers that get an adapter: all linear ones (GPT-2's are written Conv1D) but
+    those in `fresh` and the projection onto the vocabulary, often the embedding itself."""
     from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
 
     output = model.get_output_embeddings()
     return [
         name
         for name, module in model.named_modules()
-        if isinstance(module, Linear) and module is not output and f"{name}.weight" not in fresh
+        if isinstance(module, (Linear, Conv1D))
+        and module is not output
+        and f"{name}.weight" not in fresh
     ]

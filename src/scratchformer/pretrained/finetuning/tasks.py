@@ -4,8 +4,8 @@ A task turns row numbers into model inputs and scores the model on the validatio
 is the same for both: cross-entropy per item, an item being a row or a target token.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -152,30 +152,3 @@ def make_task(
     if task == "classification":
         return Classification(model, train, valid)
     return Sequences(model, train, valid)
-
-
-def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """[classes] weights inverse to the frequency, 1 on average over the rows of `labels`."""
-    counts = np.bincount(labels, minlength=classes)
-    return np.asarray(len(labels) / (classes * np.maximum(counts, 1)), dtype=np.float32)
-
-
-def cross_entropy_loss(
-    weights: "Tensor | None", smoothing: float
-) -> Callable[["Any", "Tensor", Any], "Tensor"]:
-    """Cross-entropy as a mean over all items of an update, in nats."""
-    from torch.nn.functional import cross_entropy
-
-    def loss(outputs: Any, labels: "Tensor", num_items_in_batch: Any = None) -> "Tensor":
-        total = cross_entropy(
-            outputs.logits.flatten(0, -2),
-            labels.flatten(),
-            weight=weights,
-            label_smoothing=smoothing,
-            ignore_index=NO_LABEL,
-            reduction="sum",
-        )
-        mean: Tensor = total / num_items_in_batch
-        return mean
-
-    return loss

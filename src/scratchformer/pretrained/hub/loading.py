@@ -18,7 +18,8 @@ from scratchformer.runtime.randomness import counted_seed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Attention = Literal["sdpa", "eager"]  # eager returns attention maps, sdpa is faster
+# eager returns attention maps; sdpa is faster, and falls back to eager where a class has none
+Attention = Literal["sdpa", "eager"]
 
 
 def load_tokenizer(pretrained: Pretrained) -> "PreTrainedTokenizerBase":
@@ -40,6 +41,9 @@ def load_tokenizer_folder(folder: Path) -> "PreTrainedTokenizerBase":
             folder, local_files_only=True, trust_remote_code=False
         )
     )
+    if tokenizer.pad_token is None:  # GPT-2 never padded; what pads is masked, so EOS can serve
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"  # as the batches of a fine-tuning are padded
     if tokenizer.is_fast:
         tokenizer.backend_tokenizer.no_padding()
         tokenizer.backend_tokenizer.no_truncation()
@@ -47,10 +51,18 @@ def load_tokenizer_folder(folder: Path) -> "PreTrainedTokenizerBase":
 
 
 def load_encoder(pretrained: Pretrained, attention: Attention = "sdpa") -> "PreTrainedModel":
-    """The bare pretrained model: token ids in, hidden states out."""
+    """The bare pretrained model: token ids in, hidden states out. Of an encoder-decoder (T5, BART)
+    it is the encoder."""
     from transformers import AutoModel
 
-    return _prefixed(_load(AutoModel, locate(pretrained), attention), pretrained)
+    return _prefixed(encoder_of(_load(AutoModel, locate(pretrained), attention)), pretrained)
+
+
+def encoder_of(model: "PreTrainedModel") -> "PreTrainedModel":
+    """The part of a model that turns token ids into hidden states and `attentions`: without a
+    head, and without the decoder of an encoder-decoder, which asks for inputs of its own."""
+    body = model.base_model
+    return body.get_encoder() if hasattr(body, "decoder") else body
 
 
 def load_classifier(
@@ -74,7 +86,34 @@ def load_classifier(
         id2label=names,
         label2id={name: index for index, name in names.items()},
     )
+    _check_reads_padded_batches(model)
     return _prefixed(model, pretrained)
+
+
+def _check_reads_padded_batches(model: "PreTrainedModel") -> None:
+    """A classifier must tell a text from the padding on its right.
+
+    A decoder (GPT-2) reads the answer at the last token that is not `pad_token_id`; without such
+    an id of its own it gets that of EOS, in config.json too, so that everyone pads alike.
+
+    Raises:
+        ParamsError: there is no EOS either, or the answer is read at the last position, padding or
+            not (XLNet).
+    """
+    config, name = model.config, type(model).__name__
+    if getattr(config, "summary_type", None) == "last" and not hasattr(model, "score"):
+        raise ParamsError(
+            f"pretrained.name: {name} reads the class at the last position of a batch, which holds "
+            "padding; choose an encoder of another family (BERT, RoBERTa, DeBERTa, …)"
+        )
+    if config.pad_token_id is None:
+        end = config.eos_token_id
+        config.pad_token_id = end[0] if isinstance(end, list) else end
+    if config.pad_token_id is None:
+        raise ParamsError(
+            f"pretrained.name: {name} has neither pad_token_id nor eos_token_id in config.json, so "
+            "rows of different lengths cannot be told from padding; add one of the two"
+        )
 
 
 def load_seq2seq(pretrained: Pretrained, attention: Attention = "sdpa") -> "PreTrainedModel":
@@ -128,7 +167,8 @@ def _load(
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            attn_implementation=attention,
+            # None: sdpa where the class has it, else eager (DeBERTa, MPNet).
+            attn_implementation=None if attention == "sdpa" else attention,
             dtype=torch.float32,
             ignore_mismatched_sizes=not complete,
             output_loading_info=True,

@@ -89,9 +89,11 @@ def encoder_attention(
     """
     import torch
 
+    from scratchformer.pretrained.hub.loading import encoder_of
+
     batch = tokenizer(text, return_tensors="pt", truncation=True, max_length=MAX_TOKENS)
     with torch.inference_mode():
-        maps = model(**batch, output_attentions=True).attentions or ()
+        maps = encoder_of(model)(**batch, output_attentions=True).attentions or ()
     expected = model.config.num_hidden_layers
     if len(maps) != expected or any(each is None for each in maps):
         raise UnavailableError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scratchformer.pretrained.hub.loading import prefix_of
+from scratchformer.pretrained.hub.loading import encoder_of, prefix_of
 from scratchformer.pretrained.zero_shot import TextEncoder
 from scratchformer.visualization.analysis.attention import (
     MAX_TOKENS,
@@ -74,7 +74,7 @@ def _sentences(encoders: Encoders, names: Names, points: int, seed: int) -> Iter
     labels = np.array(names.show(table["label"]))
     panels = []
     for side, model in (("before", encoders.before), ("after", encoders.after)):
-        encode = TextEncoder(model.base_model, encoders.tokenizer, encoders.max_length, _BATCH)
+        encode = TextEncoder(encoder_of(model), encoders.tokenizer, encoders.max_length, _BATCH)
         vectors = encode(table["text"].tolist())
         agreement = neighbour_agreement(vectors, labels)
         caption = f"{side}: {agreement:.0%} of the 10 nearest rows share the class"

@@ -218,7 +218,7 @@ class TestTokenized:
         assert test["source"]["lengths"]["max"] == 6
 
         finetune = tokenized.open_split("finetune", "test")
-        assert finetune.schema.names == ["row", "input_ids", "labels"]
+        assert finetune.schema.names == ["row", "source", "target"]
         assert len(finetune) == sum(len(row["targets"]) for row in done.rows("finetune", "test"))
         before = hashes(done.folder)
         assert done.prepare().code == 0 and done.tokenize().code == 0
@@ -233,8 +233,8 @@ def test_classification_on_both_tracks(project: Project) -> None:
     assert project.prepare().code == 0
     assert project.tokenize().code == 0
     names = sorted(path.name for path in (project.folder / "models/tokenizers/scratch").iterdir())
-    assert names == ["source.json"]
-    for track, column in (("scratch", "source"), ("finetune", "input_ids")):
+    assert names == ["inputs.json", "source.json"]
+    for track, column in (("scratch", "source"), ("finetune", "source")):
         info = tokenized.load_tokenized_info(track)  # type: ignore[arg-type]
         assert info["labels"] == ["kind 0", "kind 1", "kind 2"] and info["num_labels"] == 3
         table: pa.Table = tokenized.open_split(track, "test")  # type: ignore[arg-type]
@@ -243,7 +243,7 @@ def test_classification_on_both_tracks(project: Project) -> None:
         labels: list[Any] = [row["label"] for row in project.rows(track, "test")]
         assert [info["labels"][i] for i in table["label"].to_pylist()] == labels
     tokens = json.loads((project.folder / "reports" / "tokens.json").read_text())
-    cut = tokens["finetune"]["splits"]["test"]["input_ids"]
+    cut = tokens["finetune"]["splits"]["test"]["source"]
     assert cut["truncated_share"] == 1.0 and cut["lengths"]["max"] == 5
 
 

@@ -67,8 +67,10 @@ def make_scratch(kind: str, params: Params) -> None:
     """data/tokenized/scratch and an untrained models/scratch."""
     import torch
 
-    from scratchformer.data.tokenized.encode import encode_track, scratch_encoder
+    from scratchformer.data.tokenized.encode import encode_track
     from scratchformer.params import Tokenizer
+    from scratchformer.text.inputs import load_scratch_inputs
+    from scratchformer.text.rules import InputRules
     from scratchformer.text.tokenizers import train_tokenizer
     from scratchformer.transformer import (
         EncoderClassifier,
@@ -103,9 +105,9 @@ def make_scratch(kind: str, params: Params) -> None:
         )
     for side, tokenizer in sides.items():
         tokenizer.save(str(folder / f"{side}.json"))
-    encoders = {side: scratch_encoder(each, 12) for side, each in sides.items()}
-    lengths = {f"max_{side}_length": 12 for side in sides}
-    encode_track("scratch", encoders, {**sizes, **lengths}, Path("data/tokenized/scratch"))
+    longest = 12 if "target" in sides else None
+    InputRules(max_source_length=12, max_target_length=longest).save(folder)
+    encode_track("scratch", load_scratch_inputs(folder), Path("data/tokenized/scratch"))
     save_model(model, folder)
 
 
@@ -122,7 +124,9 @@ def make_finetune(kind: str, params: Params) -> None:
         T5ForConditionalGeneration,
     )
 
-    from scratchformer.data.tokenized.encode import encode_track, pretrained_encoder
+    from scratchformer.data.tokenized.encode import encode_track
+    from scratchformer.pretrained.hub.inputs import load_inputs
+    from scratchformer.text.rules import InputRules
 
     prepare("finetune", kind)
     special = ["<pad>", "</s>", "<unk>"]
@@ -156,12 +160,10 @@ def make_finetune(kind: str, params: Params) -> None:
             T5ForConditionalGeneration(t5).save_pretrained(folder)
     for folder in ("models/pretrained", "models/finetuned"):
         tokenizer.save_pretrained(folder)
-    encoders = {"input_ids": pretrained_encoder(tokenizer, 12)}
-    sizes = {"source_vocab_size": len(words), "max_source_length": 12}
-    if kind != "classes":
-        encoders["labels"] = pretrained_encoder(tokenizer, 12, target=True)
-        sizes |= {"target_vocab_size": len(words), "max_target_length": 12}
-    encode_track("finetune", encoders, sizes, Path("data/tokenized/finetune"))
+    longest = None if kind == "classes" else 12
+    InputRules(max_source_length=12, max_target_length=longest).save(Path("models/finetuned"))
+    inputs = load_inputs(Path("models/finetuned"))
+    encode_track("finetune", inputs, Path("data/tokenized/finetune"))
 
 
 @pytest.fixture

@@ -141,8 +141,8 @@ def test_a_csv_of_pairs_goes_to_answers(params_file: Path) -> None:
     params = changed(params_file, TINY, {"prepare": {"scratch": REVERSE, "finetune": task}})
     metrics = run(params, prepare, tokenize, train_scratch, finetune, evaluate)
     assert set(metrics["finetune"]["baselines"]) == {"majority", "tfidf", "probe"}
-    config = read_json(Path("models/finetuned/config.json"))
-    assert config["pair_separator"] == 102  # [SEP]
+    rules = read_json(Path("models/finetuned/inputs.json"))
+    assert rules["pairs"] and rules["segments"]
     changes = Path("reports/predictions/finetune-changes.csv").read_text(encoding="utf-8")
     assert "near_duplicate" in changes.splitlines()[0] and "\t" in changes
     predict_file(
@@ -193,7 +193,7 @@ def test_multi30k_holds_both_models_against_each_other(
     # The prefix is part of every input, of the folder that is left, and of what is asked of it.
     prefix = AutoTokenizer.from_pretrained("models/finetuned")(preset.pretrained.prefix)
     with pa.ipc.open_file("data/tokenized/finetune/train.arrow") as file:
-        for ids in file.read_all()["input_ids"].to_pylist():
+        for ids in file.read_all()["source"].to_pylist():
             assert ids[: len(prefix["input_ids"]) - 1] == prefix["input_ids"][:-1]
     assert read_json(Path("models/finetuned/config.json"))["prefix"] == preset.pretrained.prefix
     predictor = load_predictor(Path("models/finetuned"))

@@ -13,6 +13,7 @@ from scratchformer.base.files import write_json
 from scratchformer.params import Tokenizer
 from scratchformer.prediction import load_predictor
 from scratchformer.prediction.served import ServedModel, export_pyfunc
+from scratchformer.text.rules import InputRules
 from scratchformer.text.tokenizers import train_tokenizer
 from scratchformer.transformer import EncoderClassifier, TransformerConfig, save_model
 
@@ -36,6 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(EncoderClassifier(config), folder)
     source.save(str(folder / "source.json"))
     (folder / "labels.json").write_text('["low", "mid", "high"]')
+    InputRules(max_source_length=12).save(folder)
     return folder
 
 

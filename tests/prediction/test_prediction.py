@@ -13,6 +13,7 @@ import torch
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.params import Tokenizer
 from scratchformer.prediction import load_predictor, predict_file
+from scratchformer.text.rules import InputRules
 from scratchformer.text.tokenizers import load_tokenizers, train_tokenizer
 from scratchformer.transformer import (
     EncoderClassifier,
@@ -40,6 +41,7 @@ def save_scratch(folder: Path, **options: int) -> Path:
     source.save(str(folder / "source.json"))
     if not options:
         source.save(str(folder / "target.json"))
+    InputRules(max_source_length=12, max_target_length=None if options else 12).save(folder)
     return folder
 
 
@@ -82,6 +84,7 @@ def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     ).save_pretrained(folder)  # fmt: skip
     (folder / "training.json").write_text("{}")
+    InputRules(max_source_length=12).save(folder)
     return folder
 
 

@@ -68,7 +68,7 @@ def rows() -> pa.Table:
     return pa.table(
         {
             "row": pa.array(range(200), pa.int32()),
-            "input_ids": pa.array(ids, pa.list_(pa.int32())),
+            "source": pa.array(ids, pa.list_(pa.int32())),
             "label": pa.array(labels, pa.int32()),
         }
     )
@@ -80,7 +80,7 @@ def copies() -> pa.Table:
     draw = random.Random(2)
     ids = [[*(draw.randrange(5, 25) for _ in range(draw.randint(1, 4))), 1] for _ in range(60)]
     column = pa.array(ids, pa.list_(pa.int32()))
-    return pa.table({"row": pa.array(range(60), pa.int32()), "input_ids": column, "labels": column})
+    return pa.table({"row": pa.array(range(60), pa.int32()), "source": column, "target": column})
 
 
 def make_stage_folder(folder: Path, model: Path, rows: pa.Table, **changes: Any) -> Params:

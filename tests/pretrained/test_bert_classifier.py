@@ -11,6 +11,7 @@ from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.params import Pretrained
 from scratchformer.prediction import load_predictor
 from scratchformer.pretrained.conversion import bert_classifier
+from scratchformer.pretrained.hub.inputs import new_inputs
 from scratchformer.pretrained.hub.loading import load_classifier, load_finetuned, load_tokenizer
 from scratchformer.pretrained.hub.locating import PACKAGED, locate
 
@@ -28,6 +29,7 @@ def save(pretrained: Pretrained, folder: Path) -> Path:
     model.save_pretrained(folder)
     load_tokenizer(pretrained).save_pretrained(folder)
     (folder / "training.json").write_text("{}")
+    new_inputs(pretrained, 64, pairs=False, targets=False)[1].rules.save(folder)
     return folder
 
 
@@ -40,14 +42,18 @@ def tiny(tiny_bert: Path, tmp_path: Path) -> Path:
 def logits_of_both(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     from transformers import AutoTokenizer
 
-    ours, tokenizer = bert_classifier.load(folder, json.loads((folder / "config.json").read_text()))
-    encoded = tokenizer.encode_batch(TEXTS)
-    mask = torch.tensor([each.attention_mask for each in encoded])
+    ours, reader = bert_classifier.load(folder, json.loads((folder / "config.json").read_text()))
+    encoded = reader.encode(TEXTS)
     theirs = AutoTokenizer.from_pretrained(folder)
-    inputs = theirs(TEXTS, padding=True, truncation=True, return_tensors="pt")
-    ids = torch.tensor([each.ids for each in encoded])
-    assert torch.equal(ids, inputs["input_ids"]) and torch.equal(mask, inputs["attention_mask"])
-    assert 0 in ids[mask.bool()] and not mask.all()  # [PAD] in a text, and padding
+    inputs = theirs(
+        TEXTS, padding=True, truncation=True, max_length=64, return_tensors="pt",
+        split_special_tokens=True,
+    )  # fmt: skip
+    rows = [torch.tensor(ids) for ids in encoded.ids]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    mask = inputs["attention_mask"]
+    assert torch.equal(ids, inputs["input_ids"])
+    assert 0 not in ids[mask.bool()] and not mask.all()  # "[PAD]" in a text is text
     with torch.no_grad():
         return ours(ids, mask.bool()), load_finetuned(folder)(**inputs).logits
 

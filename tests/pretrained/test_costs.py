@@ -43,8 +43,8 @@ def test_answers_of_several_tokens():
 
     kind = pa.list_(pa.int32())
     table = pa.table({
-        "input_ids": pa.array([ids(12) for _ in range(40)], kind),
-        "labels": pa.array([ids(9) for _ in range(40)], kind),
+        "source": pa.array([ids(12) for _ in range(40)], kind),
+        "target": pa.array([ids(9) for _ in range(40)], kind),
     })  # fmt: skip
     task = Sequences(model, table, table)
     products = products_of(task, 16, "float32")

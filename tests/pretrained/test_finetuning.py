@@ -112,7 +112,7 @@ def test_the_curves(whole: Runs) -> None:
     assert [int(row[0]) for row in train[1:]] == [7, 14, 21, 28, 30]
     assert [int(row[0]) for row in speed[1:]] == [7, 14, 21, 28, 30]
     assert [int(row[0]) for row in valid[1:]] == [10, 20, 30]
-    lengths = [len(ids) for ids in whole.rows.slice(0, 150).column("input_ids").to_pylist()]
+    lengths = [len(ids) for ids in whole.rows.slice(0, 150).column("source").to_pylist()]
     assert int(train[-1][4]) == 3 * sum(lengths)
     # Warm-up over 9 of 30 updates, then down in a line; the rate is that of the update itself.
     assert float(train[1][2]) == pytest.approx(0.003 * 6 / 9)
@@ -138,7 +138,7 @@ def test_plain_transformers_loads_the_folder(whole: Runs, rows: pa.Table) -> Non
     answers = pipeline("text-classification", model=str(whole.output), top_k=None)(
         ["word1 word2 word3", "word12"]
     )
-    table = pa.table({"input_ids": pa.array([[2, 6, 7, 8, 3], [2, 17, 3]], pa.list_(pa.int32()))})
+    table = pa.table({"source": pa.array([[2, 6, 7, 8, 3], [2, 17, 3]], pa.list_(pa.int32()))})
     for answer, expected in zip(
         answers, classify_probabilities(whole.output, table, 1), strict=True
     ):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from scratchformer.params import Pretrained
-from scratchformer.pretrained.hub.loading import load_encoder, load_tokenizer
+from scratchformer.pretrained.hub.inputs import new_inputs
+from scratchformer.pretrained.hub.loading import load_encoder
 from scratchformer.pretrained.zero_shot import TextEncoder, ZeroShot
 
 EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)
@@ -72,7 +73,8 @@ def answers(
     settings: Pretrained, labels: list[tuple[str, str]], valid: list[str], texts: list[str]
 ) -> list[int]:
     """Label ids of `texts`; the validation texts have the labels 0, 1, …"""
-    encode = TextEncoder(load_encoder(settings), load_tokenizer(settings), 64, 2)
+    _, inputs = new_inputs(settings, 64, pairs=False, targets=False)
+    encode = TextEncoder(load_encoder(settings), inputs, 2)
     chosen = ZeroShot.choose(encode, ["{label}"], labels, encode(valid), range(len(labels)))
     assert chosen.valid_accuracy == {"{label}": 1.0}
     return chosen.probabilities(encode(texts)).argmax(axis=1).tolist()

@@ -16,13 +16,15 @@ from scratchformer import params
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.data.preparation.contract import canonical
 from scratchformer.data.sources.generated import sentences
-from scratchformer.data.tokenized.encode import scratch_encoder
+from scratchformer.text.inputs import scratch_inputs
+from scratchformer.text.rules import InputRules
 from scratchformer.text.tokenizers import (
     BOS_ID,
     EOS_ID,
     PAD_ID,
     SPECIAL_TOKENS,
     UNK_ID,
+    TokenizerPair,
     load_tokenizers,
     train_tokenizer,
 )
@@ -151,7 +153,9 @@ def test_training_gives_the_same_bytes_in_every_process() -> None:
 
 def test_texts_are_cut_to_the_length_and_counted(trained: dict[str, Tokenizer]) -> None:
     tokenizer = Tokenizer.from_str(trained["character"].to_str())
-    encoded = scratch_encoder(tokenizer, 5)(["abcd", "abcde", "abcdef ж", "ж"])
+    rules = InputRules(max_source_length=5)
+    inputs = scratch_inputs(TokenizerPair(tokenizer, None), rules, "here")
+    encoded = inputs.encode(["abcd", "abcde", "abcdef ж", "ж"])
     assert [len(ids) for ids in encoded.ids] == [5, 5, 5, 2]
     assert all(ids[-1] == EOS_ID for ids in encoded.ids)
     assert encoded.ids[0] == encoded.ids[1] == encoded.ids[2]

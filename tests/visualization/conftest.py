@@ -78,6 +78,7 @@ def write_scratch(task: TaskName) -> None:
     import torch
 
     from scratchformer.params import Tokenizer
+    from scratchformer.text.rules import InputRules
     from scratchformer.text.tokenizers import train_tokenizer
     from scratchformer.transformer import (
         EncoderClassifier,
@@ -92,6 +93,8 @@ def write_scratch(task: TaskName) -> None:
     characters = Tokenizer(algorithm="character", vocab_size=60, lowercase=False)
     source = train_tokenizer(texts, characters)
     source.save(str(folder / "source.json"))
+    longest = 64 if task == "seq2seq" else None
+    InputRules(max_source_length=64, max_target_length=longest).save(folder)
     sizes: dict[str, Any] = {
         "source_vocab_size": source.get_vocab_size(), "d_model": 16, "num_heads": 2, "d_ff": 16,
         "num_encoder_layers": 2, "num_decoder_layers": 2, "tie_embeddings": "none",

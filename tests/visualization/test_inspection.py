@@ -10,7 +10,9 @@ import torch
 
 from scratchformer.base.tasks import TaskName
 from scratchformer.params import Params
+from scratchformer.pretrained.hub.inputs import load_inputs
 from scratchformer.pretrained.hub.loading import load_encoder, load_finetuned, load_tokenizer_folder
+from scratchformer.text.inputs import load_scratch_inputs
 from scratchformer.text.tokenizers import BOS_ID, load_tokenizers
 from scratchformer.transformer import Transformer, collect_attention, load_model
 from scratchformer.visualization.analysis.attention import (
@@ -32,7 +34,8 @@ def test_attention_of_the_transformer_is_that_of_its_forward_pass(make_workspace
     make_workspace("seq2seq")
     model, pair = load_model(Path("models/scratch")), load_tokenizers(Path("models/scratch"))
     assert isinstance(model, Transformer) and pair.target is not None
-    kinds = scratch_attention(model, pair, "cat", "K AE T")
+    inputs = load_scratch_inputs(Path("models/scratch"))
+    kinds = scratch_attention(model, pair, inputs, "cat", "K AE T")
     assert kinds["encoder"].key_tokens == ["c", "a", "t", "</s>"]
     assert kinds["decoder"].query_tokens == ["K", "AE", "T", "</s>"]  # what is predicted
     assert kinds["decoder"].key_tokens == ["<s>", "K", "AE", "T"]  # what was written before
@@ -51,13 +54,15 @@ def test_attention_of_the_transformer_is_that_of_its_forward_pass(make_workspace
 def test_a_prediction_of_nothing_is_one_end_mark(make_workspace: Make) -> None:
     make_workspace("seq2seq")
     model, pair = load_model(Path("models/scratch")), load_tokenizers(Path("models/scratch"))
-    assert scratch_attention(model, pair, "at", "")["cross"].maps.shape == (2, 2, 1, 3)
+    inputs = load_scratch_inputs(Path("models/scratch"))
+    assert scratch_attention(model, pair, inputs, "at", "")["cross"].maps.shape == (2, 2, 1, 3)
 
 
 def test_a_classifier_has_encoder_attention_only(make_workspace: Make) -> None:
     make_workspace("classification")
     model, pair = load_model(Path("models/scratch")), load_tokenizers(Path("models/scratch"))
-    kinds = scratch_attention(model, pair, "fever", None)
+    inputs = load_scratch_inputs(Path("models/scratch"))
+    kinds = scratch_attention(model, pair, inputs, "fever", None)
     assert kinds.keys() == {"encoder"}
     assert kinds["encoder"].maps.shape == (2, 2, 6, 6)
 
@@ -74,10 +79,10 @@ def test_token_embeddings_are_those_of_the_side_that_writes(make_workspace: Make
 
 def test_every_layer_and_head_of_an_encoder(make_workspace: Make) -> None:
     params = make_workspace("seq2seq")
-    tokenizer = load_tokenizer_folder(Path("models/finetuned"))
+    inputs = load_inputs(Path("models/finetuned"))
     for model in (load_encoder(params.pretrained, "eager"),
                   load_finetuned(Path("models/finetuned"), "eager")):
-        attention = encoder_attention(model, tokenizer, "fever of the liver")
+        attention = encoder_attention(model, inputs, "fever of the liver")
         assert attention.maps.shape == (2, 2, 6, 6)
         np.testing.assert_allclose(attention.maps.sum(axis=-1), 1, rtol=1e-5)
         assert attention.key_tokens == ["[CLS]", "fever", "of", "the", "liver", "[SEP]"]
@@ -86,16 +91,17 @@ def test_every_layer_and_head_of_an_encoder(make_workspace: Make) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_fused_attention_gives_no_maps_and_says_so(make_workspace: Make) -> None:
     params = make_workspace("seq2seq")
-    tokenizer = load_tokenizer_folder(Path("models/finetuned"))
+    inputs = load_inputs(Path("models/finetuned"))
     with pytest.raises(UnavailableError, match="0 attention maps for 2 layers"):
-        encoder_attention(load_encoder(params.pretrained, "sdpa"), tokenizer, "fever")
+        encoder_attention(load_encoder(params.pretrained, "sdpa"), inputs, "fever")
 
 
-def test_long_texts_are_cut_to_what_can_be_drawn(make_workspace: Make) -> None:
+def test_a_long_text_is_drawn_as_the_model_reads_it(make_workspace: Make) -> None:
     params = make_workspace("seq2seq")
-    tokenizer = load_tokenizer_folder(Path("models/finetuned"))
+    inputs = load_inputs(Path("models/finetuned"))
     encoder = load_encoder(params.pretrained, "eager")
-    assert encoder_attention(encoder, tokenizer, "fever " * 500).maps.shape[-1] == MAX_TOKENS
+    shape = encoder_attention(encoder, inputs, "fever " * 500).maps.shape
+    assert shape[-1] == inputs.rules.max_source_length
 
 
 def test_attributions_add_up_to_the_change_of_the_logit(make_workspace: Make) -> None:
@@ -103,7 +109,8 @@ def test_attributions_add_up_to_the_change_of_the_logit(make_workspace: Make) ->
     tokenizer = load_tokenizer_folder(Path("models/finetuned"))
     model = load_finetuned(Path("models/finetuned"), "eager")
     text = "fever of the liver"
-    found = integrated_gradients(model, tokenizer, text)
+    inputs = load_inputs(Path("models/finetuned"))
+    found = integrated_gradients(model, tokenizer, inputs, text)
     assert found.tokens == ["[CLS]", "fever", "of", "the", "liver", "[SEP]"]
     batch = tokenizer(text, return_tensors="pt")
     with torch.inference_mode():
@@ -124,7 +131,8 @@ def test_without_captum_a_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     model = load_finetuned(Path("models/finetuned"), "eager")
     with pytest.raises(UnavailableError, match=r"pip install 'scratchformer\[attribution\]'"):
-        integrated_gradients(model, load_tokenizer_folder(Path("models/finetuned")), "fever")
+        folder = Path("models/finetuned")
+        integrated_gradients(model, load_tokenizer_folder(folder), load_inputs(folder), "fever")
 
 
 def test_rollout_by_hand() -> None:

@@ -9,6 +9,7 @@ import pytest
 from scratchformer.base.tasks import TaskName
 from scratchformer.params import Params
 from scratchformer.stages.visualize import visualize
+from scratchformer.text.rules import InputRules
 from scratchformer.tracking import StageRun
 from scratchformer.visualization.analysis.predictions import load_metrics
 from scratchformer.visualization.report.page import Missing, Picture
@@ -118,6 +119,8 @@ def test_rows_too_long_to_draw_are_named(make_workspace: Make) -> None:
     long = class_predictions(seed=0, texts=["fever " * 100, "blood " * 80])
     for name in ("scratch-model", "finetune-before", "finetune-after"):
         write_predictions(name, long)
+    InputRules(max_source_length=400).save(Path("models/scratch"))  # else they are cut to 64
     figures, reasons = drawn(params)
-    assert not any("attention" in name for name in figures)
-    assert reasons.count("No test row has 2 to 64 tokens.") == 3
+    assert not any("scratch-encoder-attention" in name for name in figures)
+    assert any("finetune-attention" in name for name in figures)  # as the model reads them
+    assert reasons.count("No test row has 2 to 64 tokens.") == 1

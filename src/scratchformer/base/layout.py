@@ -13,6 +13,7 @@ STAGES = ("prepare", "tokenize", "train_scratch", "finetune", "evaluate", "visua
 PREPARED = Path("data/prepared")
 TOKENIZED = Path("data/tokenized")
 TOKENIZERS = Path("models/tokenizers")
+PRETRAINED = Path("models/pretrained")
 SCRATCH_MODEL = Path("models/scratch")
 FINETUNED_MODEL = Path("models/finetuned")
 REPORTS = Path("reports")

@@ -20,3 +20,10 @@ def workspace_root() -> Path:
 def checkpoint_root(stage: str) -> Path:
     """The folder that holds the checkpoints of one stage."""
     return workspace_root() / ".checkpoints" / stage
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether `path` lies in `folder` by its name, links not followed: DVC hashes what a link in a
+    folder points at, and so notices when that changes."""
+    here = Path.cwd()
+    return Path(os.path.normpath(here / path)).is_relative_to(os.path.normpath(here / folder))

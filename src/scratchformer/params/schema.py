@@ -149,6 +149,8 @@ class Pretrained(Section):
     name: str
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     prefix: str = ""
+    source_language: str | None = None
+    target_language: str | None = None
 
     @model_validator(mode="after")
     def hub_models_are_pinned(self) -> Self:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import read_json
+from scratchformer.data.tokenized.texts import encode_texts
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from scratchformer.text.inputs import Encoded, ModelInputs
     from scratchformer.text.tokenizers import TokenizerPair
 
 
@@ -50,7 +51,7 @@ def load_predictor(folder: Path) -> Predictor:
         raise DataError(f"{config}: expected a mapping, found {type(settings).__name__}")
     architecture = settings.get("architecture")
     if architecture == "Transformer":
-        return _ScratchWriter(folder)
+        return _Seq2SeqPredictor(folder)
     if architecture == "EncoderClassifier":
         return _ScratchClassifier(folder)
     from scratchformer.pretrained.conversion.bert_classifier import is_ours
@@ -60,32 +61,31 @@ def load_predictor(folder: Path) -> Predictor:
     if "SequenceClassification" in str(settings.get("architectures")):
         return _PretrainedClassifier(folder)
     if settings.get("is_encoder_decoder"):
-        return _PretrainedWriter(folder)
+        return _PretrainedSeq2Seq(folder)
     found = architecture or settings.get("architectures")
     raise DataError(f"{folder}: cannot predict with the architecture {found}")
 
 
-class _ScratchWriter:
+class _Seq2SeqPredictor:
     """Our own encoder-decoder."""
 
     def __init__(self, folder: Path) -> None:
-        self.model, self.tokenizers = _load_scratch(folder)
+        self.model, self.tokenizers, self.inputs = _load_scratch(folder)
 
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         from scratchformer.transformer import beam_search, greedy
 
         if top_k > 1:
             raise ParamsError("--top-k: a model that writes text from scratch gives one answer")
-        target = self.tokenizers.target
-        assert target is not None
-        length = self.model.config.max_length
-        source = _padded(self.tokenizers, texts, length)
-        written = (
-            greedy(self.model, source, length)
+        target, longest = self.tokenizers.target, self.inputs.rules.max_target_length
+        assert target is not None and longest is not None
+        source = _padded(encode_texts(self.inputs, texts))
+        decoded = (
+            greedy(self.model, source, longest)
             if beam == 1
-            else beam_search(self.model, source, beam, length)
+            else beam_search(self.model, source, beam, longest)
         )
-        answers = zip(written.ids.tolist(), written.scores.exp().tolist(), strict=True)
+        answers = zip(decoded.ids.tolist(), decoded.scores.exp().tolist(), strict=True)
         return [[Answer(target.decode(ids), probability)] for ids, probability in answers]
 
 
@@ -93,14 +93,14 @@ class _ScratchClassifier:
     """Our own encoder with a classification head."""
 
     def __init__(self, folder: Path) -> None:
-        self.model, self.tokenizers = _load_scratch(folder)
+        self.model, _, self.inputs = _load_scratch(folder)
         self.labels = _labels(folder / "labels.json", self.model.config.num_labels)
 
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch
 
         with torch.inference_mode():
-            source = _padded(self.tokenizers, texts, self.model.config.max_length)
+            source = _padded(encode_texts(self.inputs, texts))
             return _ranked(self.model(source), self.labels, top_k)
 
 
@@ -110,16 +110,16 @@ class _BertClassifier:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         from scratchformer.pretrained.conversion.bert_classifier import labels_of, load
 
-        self.model, self.tokenizer = load(folder, settings)
+        self.model, self.inputs = load(folder, settings)
         self.labels = labels_of(folder, settings)
-        self.prefix = str(settings.get("prefix") or "")
 
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch
 
-        encoded = self.tokenizer.encode_batch([self.prefix + text for text in texts])
-        tokens = torch.tensor([each.ids for each in encoded])
-        real = torch.tensor([each.attention_mask for each in encoded], dtype=torch.bool)
+        read = encode_texts(self.inputs, texts)
+        tokens = _padded(read, self.model.body.config.pad_id)
+        lengths = torch.tensor([len(ids) for ids in read.ids])
+        real = torch.arange(tokens.shape[1]) < lengths[:, None]
         with torch.inference_mode():
             return _ranked(self.model(tokens, real), self.labels, top_k)
 
@@ -128,9 +128,10 @@ class _PretrainedClassifier:
     """A fine-tuned classifier of another architecture in the Hugging Face layout."""
 
     def __init__(self, folder: Path) -> None:
-        from scratchformer.pretrained.hub.loading import load_finetuned, load_tokenizer_folder
+        from scratchformer.pretrained.hub.inputs import load_inputs
+        from scratchformer.pretrained.hub.loading import load_finetuned
 
-        self.model, self.tokenizer = load_finetuned(folder), load_tokenizer_folder(folder)
+        self.model, self.inputs = load_finetuned(folder), load_inputs(folder)
         names = self.model.config.id2label
         if names.keys() != {*range(self.model.config.num_labels)}:
             raise DataError(f"{folder}: config.json: id2label does not name every label once")
@@ -139,28 +140,30 @@ class _PretrainedClassifier:
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch
 
-        inputs = _tokenized(self.model, self.tokenizer, texts)
+        inputs = _model_inputs(self.model, encode_texts(self.inputs, texts))
         with torch.inference_mode():
             return _ranked(self.model(**inputs).logits, self.labels, top_k)
 
 
-class _PretrainedWriter:
+class _PretrainedSeq2Seq:
     """A fine-tuned encoder-decoder in the Hugging Face layout."""
 
     def __init__(self, folder: Path) -> None:
+        from scratchformer.pretrained.hub.inputs import load_inputs
         from scratchformer.pretrained.hub.loading import load_finetuned, load_tokenizer_folder
 
-        self.model = load_finetuned(folder, task="seq2seq")
+        self.model, self.inputs = load_finetuned(folder, task="seq2seq"), load_inputs(folder)
         self.tokenizer = load_tokenizer_folder(folder)
 
     def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
         import torch
 
         width = max(beam, top_k)
-        inputs = _tokenized(self.model, self.tokenizer, texts)
+        inputs = _model_inputs(self.model, encode_texts(self.inputs, texts))
         with torch.inference_mode():
             made = self.model.generate(
                 **inputs, num_beams=width, num_return_sequences=top_k, do_sample=False,
+                max_new_tokens=self.inputs.rules.max_target_length,
                 return_dict_in_generate=True, output_scores=True,
             )  # fmt: skip
             beams = getattr(made, "beam_indices", None)
@@ -176,31 +179,18 @@ class _PretrainedWriter:
         return [answers[at : at + top_k] for at in range(0, len(answers), top_k)]
 
 
-def _tokenized(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]
-) -> Any:
-    """The texts as `tokenize` gave them in training: behind the model's prefix, or as pairs.
+def _model_inputs(model: Any, read: "Encoded") -> "dict[str, Tensor]":
+    """What a model of transformers is called with."""
+    import numpy as np
 
-    Raises:
-        DataError: the model asks of pairs of texts, and a text is not one.
-    """
-    from scratchformer.data.tokenized.encode import input_sides
-    from scratchformer.pretrained.hub.loading import prefix_of
+    from scratchformer.data.tokenized.columns import InputColumns, input_table
+    from scratchformer.pretrained.inference import padded_inputs
 
-    prefix = prefix_of(model)
-    sides = input_sides(texts, prefix)
-    if hasattr(model.config, "pair_separator"):
-        parts = [text.split("\t", 1) for text in texts]
-        if any(len(part) < 2 for part in parts):
-            raise DataError(
-                "this model reads pairs of texts; put a tab between the two, or name the column of "
-                "the second with --pair-column"
-            )
-        sides = input_sides([part[0] for part in parts], prefix, [part[1] for part in parts])
-    return tokenizer(**sides, padding=True, truncation=True, return_tensors="pt")
+    return padded_inputs(model, InputColumns.of(input_table(read)), np.arange(len(read.ids)))
 
 
-def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair]":
+def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair, ModelInputs]":
+    from scratchformer.text.inputs import load_scratch_inputs
     from scratchformer.text.tokenizers import load_tokenizers
     from scratchformer.transformer import Transformer, load_model
 
@@ -217,7 +207,16 @@ def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair]":
             )
     if isinstance(model, Transformer) and tokenizers.target is None:
         raise DataError(f"{folder}/target.json not found; the model cannot write without it")
-    return model, tokenizers
+    inputs = load_scratch_inputs(folder)
+    longest = max(inputs.rules.max_source_length, inputs.rules.max_target_length or 0)
+    if longest > model.config.max_length or (
+        isinstance(model, Transformer) and inputs.rules.max_target_length is None
+    ):
+        raise DataError(
+            f"{folder}/inputs.json: its lengths do not fit the model, which has "
+            f"{model.config.max_length} positions"
+        )
+    return model, tokenizers, inputs
 
 
 def _labels(path: Path, count: int) -> list[str]:
@@ -231,16 +230,12 @@ def _labels(path: Path, count: int) -> list[str]:
     return [str(name) for name in names]
 
 
-def _padded(tokenizers: "TokenizerPair", texts: Sequence[str], longest: int) -> "Tensor":
-    """Ids of the texts, int64 [text, length]: long ones cut as in training, short ones padded."""
+def _padded(read: "Encoded", pad_id: int = 0) -> "Tensor":
+    """int64 [text, length]."""
     import torch
 
-    from scratchformer.text.tokenizers import EOS_ID, PAD_ID
-
-    encoded = [each.ids for each in tokenizers.source.encode_batch(list(texts))]
-    cut = [ids if len(ids) <= longest else [*ids[: longest - 1], EOS_ID] for ids in encoded]
-    rows = [torch.tensor(ids) for ids in cut]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD_ID)
+    rows = [torch.tensor(ids) for ids in read.ids]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id)
 
 
 def _ranked(logits: "Tensor", labels: Sequence[str], top_k: int) -> list[list[Answer]]:

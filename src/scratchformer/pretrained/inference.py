@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from scratchformer.data.tokenized.batches import TokenColumn
+from scratchformer.data.tokenized.columns import InputColumns
 from scratchformer.pretrained.hub.loading import load_finetuned
 
 if TYPE_CHECKING:
@@ -28,23 +28,23 @@ def classify_probabilities(
 
     Args:
         folder: a model in the Hugging Face layout (models/finetuned).
-        table: tokenized rows with a column `input_ids: list<int32>`, special tokens included.
+        table: tokenized rows, see `data.tokenized.read.schema_of`.
         batch_size: rows in one forward pass.
         advance: told how many rows are done.
 
     Returns:
         float32 [rows, labels], rows in the order of `table`, labels in the order of their ids.
     """
-    return classify(load_finetuned(folder), table.column("input_ids"), batch_size, advance)
+    return classify(load_finetuned(folder), table, batch_size, advance)
 
 
 def classify(
     model: "PreTrainedModel",
-    rows: pa.ChunkedArray,
+    rows: pa.Table,
     batch_size: int,
     advance: Advance = lambda rows: None,
 ) -> np.ndarray:
-    """The same for a model in memory and one column of token ids."""
+    """The same for a model in memory."""
     from scipy.special import softmax
 
     return np.asarray(softmax(logits(model, rows, batch_size, advance), axis=1), dtype=np.float32)
@@ -52,7 +52,7 @@ def classify(
 
 def logits(
     model: "PreTrainedModel",
-    rows: pa.ChunkedArray,
+    rows: pa.Table,
     batch_size: int,
     advance: Advance = lambda rows: None,
 ) -> np.ndarray:
@@ -70,14 +70,14 @@ def logits(
 
 def embed(
     model: "PreTrainedModel",
-    rows: pa.ChunkedArray,
+    rows: pa.Table,
     batch_size: int,
     advance: Advance = lambda rows: None,
 ) -> np.ndarray:
     """One vector per text: the mean of the last hidden states of its tokens, scaled to length 1.
 
     This is how sentence encoders are trained to be read (Reimers and Gurevych 2019, section 3);
-    padding does not enter the mean.
+    padding does not enter the mean. Of an encoder-decoder only the encoder is run.
 
     Returns:
         float32 [rows, d_model], in the order of `rows`.
@@ -85,10 +85,11 @@ def embed(
     import torch
 
     model.eval()
+    encoder = model.get_encoder() if model.config.is_encoder_decoder else model
     vectors = np.empty((len(rows), model.config.hidden_size), dtype=np.float32)
     with torch.inference_mode():
         for indices, inputs in padded_batches(model, rows, batch_size):
-            hidden = model(**inputs).last_hidden_state  # [batch, length, d_model]
+            hidden = encoder(**inputs).last_hidden_state  # [batch, length, d_model]
             weights = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
             mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
             vectors[indices] = torch.nn.functional.normalize(mean, dim=-1).cpu().numpy()
@@ -97,36 +98,34 @@ def embed(
 
 
 def padded_batches(
-    model: "PreTrainedModel", rows: pa.ChunkedArray, batch_size: int
+    model: "PreTrainedModel", rows: pa.Table, batch_size: int
 ) -> Iterator[tuple[np.ndarray, dict[str, "torch.Tensor"]]]:
     """Yield (row numbers [batch], model inputs [batch, length]), longest rows first, so that a
     batch too large for the memory fails at once and not after an hour."""
-    column = TokenColumn(rows)
-    order = np.argsort(-column.lengths, kind="stable")
+    columns = InputColumns.of(rows)
+    order = np.argsort(-columns.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         records = order[start : start + batch_size]
-        inputs = padded_inputs(model, column, records)
+        inputs = padded_inputs(model, columns, records)
         yield records, {name: tensor.to(model.device) for name, tensor in inputs.items()}
 
 
 def padded_inputs(
-    model: "PreTrainedModel", column: TokenColumn, records: np.ndarray
+    model: "PreTrainedModel", columns: InputColumns, records: np.ndarray
 ) -> dict[str, "torch.Tensor"]:
-    """`input_ids` and `attention_mask` of these records: int64 [batch, longest]; for pairs of
-    texts also `token_type_ids`, 1 on the second text and its separator.
+    """`input_ids` and `attention_mask` of these records: int64 [batch, longest]; `token_type_ids`
+    where the rows have segments.
 
     The mask comes from the lengths and not from the ids, so that an id which pads and is also a
     real token (models without a padding token) does no harm.
     """
     import torch
 
-    ids = column.padded(records, pad_id(model))
-    mask = np.arange(ids.shape[1]) < column.lengths[records][:, None]
+    ids = columns.source.padded(records, pad_id(model))
+    mask = np.arange(ids.shape[1]) < columns.lengths[records][:, None]
     inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-    separator = getattr(model.config, "pair_separator", None)
-    if separator is not None and getattr(model.config, "type_vocab_size", 0) > 1:
-        ends = (ids == separator) & mask
-        inputs["token_type_ids"] = ((np.cumsum(ends, axis=1) - ends > 0) & mask).astype(np.int64)
+    if columns.segments is not None:
+        inputs["token_type_ids"] = columns.segments.padded(records, 0)
     return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 

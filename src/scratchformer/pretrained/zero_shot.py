@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from scratchformer.pretrained.hub.loading import prefix_of
+from scratchformer.data.tokenized.columns import input_table
 from scratchformer.pretrained.inference import embed
+from scratchformer.text.inputs import ModelInputs
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,13 @@ class TextEncoder:
     """Texts to unit vectors [texts, d_model]."""
 
     model: "PreTrainedModel"
-    tokenizer: "PreTrainedTokenizerBase"
-    max_length: int
+    inputs: ModelInputs
     batch_size: int
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        prefixed = [prefix_of(self.model) + text for text in texts]
-        ids = self.tokenizer(prefixed, truncation=True, max_length=self.max_length)["input_ids"]
-        rows = pa.chunked_array([pa.array(ids, type=pa.list_(pa.int32()))])
-        return embed(self.model, rows, self.batch_size)
+        """Single texts, such as filled prompts, also for a model of pairs."""
+        read = self.inputs.source.encode([self.inputs.rules.prefix + text for text in texts])
+        return embed(self.model, input_table(read), self.batch_size)
 
 
 def _likeliest_scale(cosine: np.ndarray, gold: np.ndarray) -> float:

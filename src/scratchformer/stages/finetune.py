@@ -62,8 +62,6 @@ def finetune(params: Params, run: "StageRun") -> Summary:
             model = load_seq2seq(params.pretrained)
             # Else whoever loads the model gets the answers cut after the default of 20 tokens.
             model.generation_config.max_new_tokens = info["max_target_length"]
-        if "pair_separator" in info:  # stays with the model, as the prefix does
-            model.config.pair_separator = info["pair_separator"]
         splits = (open_split("finetune", split) for split in ("train", "valid"))
         task = make_task(info["task"], model, *splits)
         report = train(task, params.finetune, params.run.seed, checkpoints, run.log_metrics)

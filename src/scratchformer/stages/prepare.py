@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchformer.base.layout import DATA_REPORT, PREPARED, REJECTED_ROWS, TRACKS, TrackName
 from scratchformer.base.terminal import Summary, progress
+from scratchformer.base.workspace import is_inside
 from scratchformer.params import Params
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
 def _unwatched(files: list[Path]) -> Iterator[str]:
     """DVC follows data/raw; a file elsewhere can change without a rerun."""
     for path in files:
-        if not path.resolve().is_relative_to(RAW.resolve()):
+        if not is_inside(path, RAW):
             yield f"{path} is not in {RAW}/: DVC will not notice when it changes"
 
 

@@ -19,12 +19,15 @@ from scratchformer.params import Params
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
 
+MUCH_UNKNOWN = 0.05  # share of the tokens
+MUCH_CUT = 0.1  # share of the texts
 
 
 def tokenize(params: Params, run: "StageRun") -> Summary:
     """Train the tokenizers of the scratch track, then encode both tracks."""
     from scratchformer.base.files import write_json, write_whole_folder
     from scratchformer.data.preparation.prepared import load_info
+    from scratchformer.pretrained.hub.locating import unwatched
 
     for track in TRACKS:
         for split in SPLITS:
@@ -48,86 +51,75 @@ def tokenize(params: Params, run: "StageRun") -> Summary:
         "tokenize",
         [row for track in TRACKS for row in _describe(track, report[track])],
         [TOKENIZED, TOKENIZERS, TOKENS_REPORT],
+        [
+            *(warning for track in TRACKS for warning in _warnings(track, report[track])),
+            *unwatched(params.pretrained),
+        ],
     )
 
 
 def _scratch(
     params: Params, tokenizers: Path, folder: Path, advance: Callable[[int], None]
 ) -> dict[str, Any]:
-    from scratchformer.data.preparation.prepared import load_info
-    from scratchformer.data.tokenized.encode import encode_track, scratch_encoder, training_texts
-    from scratchformer.text.tokenizers import load_tokenizers, train_tokenizer
+    """Tokenizers of our own, from the training split."""
+    from scratchformer.data.tokenized.encode import encode_track
+    from scratchformer.data.tokenized.learn import learn_tokenizers
+    from scratchformer.text.inputs import scratch_inputs
+    from scratchformer.text.tokenizers import load_tokenizers
 
-    settings = params.tokenize.scratch
-    if load_info("scratch").task == "classification":
-        columns = ["text", *(["text_pair"] if load_info("scratch").pairs else [])]
-        trained = {"source": train_tokenizer(training_texts("scratch", *columns), settings.source)}
-    elif settings.shared_vocabulary:
-        texts = training_texts("scratch", "source", "targets")
-        trained = dict.fromkeys(("source", "target"), train_tokenizer(texts, settings.source))
-    else:
-        trained = {
-            "source": train_tokenizer(training_texts("scratch", "source"), settings.source),
-            "target": train_tokenizer(training_texts("scratch", "targets"), settings.target),
-        }
-    tokenizers.mkdir()
-    for side, tokenizer in trained.items():
-        tokenizer.save(str(tokenizers / f"{side}.json"))
-    source, target = load_tokenizers(tokenizers)
-    encoders = {"source": scratch_encoder(source, settings.max_source_length)}
-    sizes = {
-        "source_vocab_size": source.get_vocab_size(),
-        "max_source_length": settings.max_source_length,
-    }
-    if target is not None:
-        encoders["target"] = scratch_encoder(target, settings.max_target_length)
-        sizes |= {
-            "target_vocab_size": target.get_vocab_size(),
-            "max_target_length": settings.max_target_length,
-        }
-    return encode_track("scratch", encoders, sizes, folder, advance)
+    rules = learn_tokenizers(params.tokenize.scratch, tokenizers)
+    inputs = scratch_inputs(load_tokenizers(tokenizers), rules, "tokenize.scratch")
+    return encode_track("scratch", inputs, folder, advance)
 
 
 def _finetune(
     params: Params, tokenizers: Path, folder: Path, advance: Callable[[int], None]
 ) -> dict[str, Any]:
-    from scratchformer.base.errors import ParamsError
+    """The tokenizer of the pretrained model."""
+    from scratchformer.base.tasks import TASKS
     from scratchformer.data.preparation.prepared import load_info
-    from scratchformer.data.tokenized.encode import encode_track, pretrained_encoder
-    from scratchformer.pretrained.hub.loading import load_tokenizer
+    from scratchformer.data.tokenized.encode import encode_track
+    from scratchformer.pretrained.hub.inputs import new_inputs
 
-    length = params.tokenize.finetune.max_length
-    tokenizer = load_tokenizer(params.pretrained)
+    info, length = load_info("finetune"), params.tokenize.finetune.max_length
+    tokenizer, inputs = new_inputs(
+        params.pretrained, length, pairs=info.pairs, targets=not TASKS[info.task].labelled
+    )
     tokenizer.save_pretrained(tokenizers)
-    prefix, pairs = params.pretrained.prefix, load_info("finetune").pairs
-    encoders = {"input_ids": pretrained_encoder(tokenizer, length, prefix=prefix)}
-    sizes: dict[str, int | str] = {
-        "source_vocab_size": len(tokenizer), "max_source_length": length,
-    }  # fmt: skip
-    if pairs:
-        if tokenizer.sep_token_id is None:
-            raise ParamsError(
-                f"pretrained.name: {params.pretrained.name} has no token that separates two texts; "
-                "for pairs (source.columns.text_pair) choose a model of the BERT family"
-            )
-        sizes["pair_separator"] = tokenizer.sep_token_id
-    if load_info("finetune").task == "seq2seq":
-        encoders["labels"] = pretrained_encoder(tokenizer, length, target=True)
-        sizes |= {"target_vocab_size": len(tokenizer), "max_target_length": length}
-    return encode_track("finetune", encoders, sizes, folder, advance)
+    inputs.rules.save(tokenizers)
+    return encode_track("finetune", inputs, folder, advance)
 
 
 def _describe(track: TrackName, report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A line for each column of token ids, by the figures of the training split."""
+    """A line for each side, by the figures of the training split; what is unknown also by those
+    of the validation split, which the vocabulary was not learned from."""
     lines = [(str(track), "")]
-    for column, figures in report["splits"]["train"].items():
-        side = "target" if column in ("target", "labels") else "source"
+    for side, figures in report["splits"]["train"].items():
+        unseen = report["splits"]["valid"][side]
         lines.append((
-            f"  {column}",
-            f"{report[f'{side}_vocab_size']:,} tokens, {figures['unknown_rate']:.2%} unknown, "
+            f"  {side}",
+            f"{report[f'{side}_vocab_size']:,} tokens in the vocabulary; unknown: "
+            f"{figures['unknown_rate']:.2%} of train, {unseen['unknown_rate']:.2%} of valid; "
             f"median length {figures['lengths']['median']}, {figures['truncated_share']:.2%} cut",
         ))
     return lines
+
+
+def _warnings(track: TrackName, report: Mapping[str, Any]) -> list[str]:
+    """What a person should look at before a training."""
+    warnings = []
+    for side, figures in report["splits"]["valid"].items():
+        if figures["unknown_rate"] > MUCH_UNKNOWN:
+            warnings.append(
+                f"{track}: {figures['unknown_rate']:.0%} of the {side} tokens of valid are not in "
+                "the vocabulary; choose bpe or character as the algorithm, or a larger vocab_size"
+            )
+        if figures["truncated_share"] > MUCH_CUT:
+            warnings.append(
+                f"{track}: {figures['truncated_share']:.0%} of the {side} texts of valid are cut "
+                f"to {report[f'max_{side}_length']} tokens; raise the length to read all of them"
+            )
+    return warnings
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 The `tokenizers` library does the work; this file chooses its parts. All four algorithms share:
 
 - the special tokens pad, bos, eos and unk have the ids 0, 1, 2 and 3;
-- encoding appends eos; decoding with `skip_special_tokens=True` gives the canonical text back;
+- encoding appends eos, to each text of a pair; decoding with `skip_special_tokens=True` gives the
+  canonical text back;
 - what was not in the training split is unknown (there is no fallback to bytes);
 - no text can produce a special token. "</s>" in a row is four letters, not the end.
 
@@ -71,8 +72,9 @@ def train_tokenizer(texts: Iterable[str], settings: params.Tokenizer) -> Tokeniz
             tokenizer.model = models.Unigram(_unigram_pieces(tokenizer, texts, size), UNK_ID)
             tokenizer.add_special_tokens(SPECIAL_TOKENS)
     _demand_room(size, tokenizer.get_vocab_size())
+    end = SPECIAL_TOKENS[EOS_ID]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"$A {SPECIAL_TOKENS[EOS_ID]}", special_tokens=[(SPECIAL_TOKENS[EOS_ID], EOS_ID)]
+        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, EOS_ID)]
     )
     return _text_stays_text(tokenizer)
 

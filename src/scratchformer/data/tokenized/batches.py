@@ -15,12 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from scratchformer.base.errors import DataError, ParamsError
-
-Ids = npt.NDArray[np.int64]
+from scratchformer.data.tokenized.columns import Ids, TokenColumn
 
 
 @dataclass(frozen=True)
@@ -42,50 +40,6 @@ class Batch:
     target: Ids | None
     label: Ids | None
     tokens: int
-
-
-class TokenColumn:
-    """A list<int32> column: rows of ids behind one another, read in place.
-
-    A column of an Arrow file comes in chunks, one a record batch. Each chunk is a view of the
-    mapped file; joining them would copy the data into memory.
-    """
-
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        self._values: list[npt.NDArray[np.int32]] = []
-        self._starts: list[Ids] = []
-        lengths: list[Ids] = []
-        for chunk in column.chunks:
-            offsets = chunk.offsets.to_numpy().astype(np.int64)
-            self._values.append(chunk.values.to_numpy(zero_copy_only=True))
-            self._starts.append(offsets[:-1])
-            lengths.append(np.diff(offsets))
-        self.lengths: Ids = np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
-        self._first_row = np.cumsum([0, *map(len, lengths)])
-
-    def padded(self, records: Ids, pad_id: int) -> Ids:
-        """[batch, longest] ids of these records, short ones filled up with `pad_id`."""
-        lengths = self.lengths[records]
-        block = np.full((len(records), int(lengths.max(initial=0))), pad_id, np.int64)
-        inside = np.arange(block.shape[1]) < lengths[:, None]
-        if len(self._values) == 1:
-            block[inside] = _gather(self._values[0], self._starts[0][records], lengths)
-            return block
-        chunk_of = np.searchsorted(self._first_row, records, side="right") - 1
-        for chunk in np.unique(chunk_of):
-            here = chunk_of == chunk
-            starts = self._starts[chunk][records[here] - self._first_row[chunk]]
-            rows = np.zeros_like(inside)
-            rows[here] = inside[here]
-            block[rows] = _gather(self._values[chunk], starts, lengths[here])
-        return block
-
-
-def _gather(values: npt.NDArray[np.int32], starts: Ids, lengths: Ids) -> npt.NDArray[np.int32]:
-    """values[s : s + l] of every row, one behind the other, without a loop over the rows."""
-    ends = np.cumsum(lengths)
-    shift = np.repeat(starts - (ends - lengths), lengths)
-    return values[shift + np.arange(len(shift))]
 
 
 class TokenBatches:

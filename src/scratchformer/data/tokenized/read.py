@@ -10,13 +10,16 @@ import pyarrow as pa
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json
 from scratchformer.base.layout import TOKENIZED, SplitName, TrackName
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.tasks import TASKS, TaskName
 
 
-def schema_of(task: TaskName, *id_columns: str) -> pa.Schema:
-    """`row`, the columns of token ids, and `label` (an id) where the task is classification."""
-    fields = [("row", pa.int32()), *((name, pa.list_(pa.int32())) for name in id_columns)]
-    return pa.schema(fields + ([("label", pa.int32())] if task == "classification" else []))
+def schema_of(task: TaskName, *, segments: bool = False) -> pa.Schema:
+    """`row`, `source` (ids), `segments` (0 or 1 for each of them, where the model is told which
+    text of a pair a token belongs to), and `label` (an id) or `target` (ids)."""
+    ids = pa.list_(pa.int32())
+    answer = ("label", pa.int32()) if TASKS[task].labelled else ("target", ids)
+    told = [("segments", pa.list_(pa.int8()))] if segments else []
+    return pa.schema([("row", pa.int32()), ("source", ids), *told, answer])
 
 
 def open_split(track: TrackName, split: SplitName) -> pa.Table:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scratchformer.data.tokenized.batches import TokenColumn
+from scratchformer.data.tokenized.columns import TokenColumn
 from scratchformer.evaluation.systems.token_losses import TokenLosses
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from scratchformer.data.tokenized.batches import TokenColumn
+from scratchformer.data.tokenized.columns import TokenColumn
 from scratchformer.evaluation.reports.sequences import SequenceOutput
 from scratchformer.evaluation.systems.token_losses import TokenLosses
 from scratchformer.pretrained.inference import padded_batches
@@ -31,7 +31,7 @@ def pretrained_output(
     """What the model predicts for each row, and its losses on the references.
 
     Args:
-        table: tokenized split with `row, input_ids, labels`; a row with several references has
+        table: tokenized split with `row, source, target`; a row with several references has
             several records, of which one is read.
         rows: of the prepared split.
         beam_size: 1 is greedy.
@@ -41,7 +41,7 @@ def pretrained_output(
 
     row_of_record = table.column("row").to_numpy()
     records = np.unique(row_of_record, return_index=True)[1]
-    inputs = table.column("input_ids").take(pa.array(records))
+    inputs = table.take(pa.array(records))
     texts = [""] * rows
     model.eval()
     with torch.inference_mode():
@@ -63,10 +63,10 @@ def _token_losses(
     import torch
 
     row_of_record = table.column("row").to_numpy()
-    targets = TokenColumn(table.column("labels"))
+    targets = TokenColumn(table.column("target"))
     result = TokenLosses(np.zeros(rows), np.zeros(rows), np.zeros(rows))
     with torch.inference_mode():
-        for part, batch in padded_batches(model, table.column("input_ids"), batch_size):
+        for part, batch in padded_batches(model, table, batch_size):
             labels = torch.from_numpy(targets.padded(part, _NO_LABEL)).to(model.device)
             decoder_input = model.prepare_decoder_input_ids_from_labels(labels)
             logits = model(**batch, decoder_input_ids=decoder_input).logits.float()

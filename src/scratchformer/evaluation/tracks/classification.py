@@ -10,7 +10,7 @@ import pyarrow as pa
 from scratchformer.base.layout import FINETUNED_MODEL, SplitName, TrackName
 from scratchformer.base.terminal import progress
 from scratchformer.data.preparation.prepared import Info, load_split
-from scratchformer.data.tokenized.read import load_tokenized_info, open_split
+from scratchformer.data.tokenized.read import open_split
 from scratchformer.evaluation.controls.left_out import CannotFitError
 from scratchformer.evaluation.controls.linear import (
     Fitted,
@@ -37,7 +37,8 @@ from scratchformer.evaluation.tracks.report import (
 )
 from scratchformer.evaluation.tracks.same_rows import same_rows
 from scratchformer.evaluation.tracks.scratch_models import scratch_probabilities
-from scratchformer.pretrained.hub.loading import load_encoder, load_tokenizer
+from scratchformer.pretrained.hub.inputs import load_inputs
+from scratchformer.pretrained.hub.loading import load_encoder
 from scratchformer.pretrained.inference import classify_probabilities, embed
 from scratchformer.pretrained.zero_shot import TextEncoder, ZeroShot
 
@@ -151,18 +152,12 @@ def _frozen_models(rows: _Track) -> dict[str, Classified]:
     labels = [(label.name, label.description) for label in rows.info.labels]
     drawn = draw(rows.info.counts["train"], PROBE_ROWS, settings.seed)
     tables = {split: open_split("finetune", split) for split in ("train", "valid", "test")}
-    ids = {split: table.column("input_ids") for split, table in tables.items()}
-    ids["train"] = ids["train"].take(pa.array(drawn.rows))
-    with progress("evaluate: embedding texts", sum(map(len, ids.values()))) as bar:
+    texts = {**tables, "train": tables["train"].take(pa.array(drawn.rows))}
+    with progress("evaluate: embedding texts", sum(map(len, texts.values()))) as bar:
         vectors = {}
-        for split, column in ids.items():
-            vectors[split] = embed(model, column, settings.batch_size, bar.advance)
-    encode = TextEncoder(
-        model,
-        load_tokenizer(settings.pretrained),
-        load_tokenized_info("finetune")["max_source_length"],
-        settings.batch_size,
-    )
+        for split, table in texts.items():
+            vectors[split] = embed(model, table, settings.batch_size, bar.advance)
+    encode = TextEncoder(model, load_inputs(FINETUNED_MODEL), settings.batch_size)
     zero_shot = ZeroShot.choose(
         encode, settings.prompts, labels, vectors["valid"], rows.valid.gold.tolist()
     )

@@ -15,10 +15,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from scratchformer.base.errors import DataError
-from scratchformer.base.files import read_json
 from scratchformer.pretrained.conversion.bert import configuration, fill
 from scratchformer.pretrained.conversion.rules import Rule, copy_in, linear, named
 from scratchformer.pretrained.hub.locating import check_folder
+from scratchformer.text.inputs import ModelInputs, RustSide
+from scratchformer.text.rules import load_rules
 from scratchformer.transformer import EncoderClassifier, TransformerConfig
 from scratchformer.transformer.masks import as_bias
 from scratchformer.transformer.weights import check_size, config_from
@@ -58,14 +59,15 @@ def is_ours(folder: Path, settings: dict[str, Any]) -> bool:
     """
     return (
         settings.get("architectures") == ["BertForSequenceClassification"]
-        and "pair_separator" not in settings
+        and (rules := load_rules(folder)) is not None
+        and not rules.pairs
         and settings.get("hidden_act") in ("relu", "gelu")
         and all((folder / name).is_file() for name in ("training.json", "tokenizer.json"))
     )
 
 
-def load(folder: Path, settings: dict[str, Any]) -> tuple[BertClassifier, Tokenizer]:
-    """The model, in evaluation mode, and its tokenizer, which cuts long texts and pads short ones.
+def load(folder: Path, settings: dict[str, Any]) -> tuple[BertClassifier, ModelInputs]:
+    """The model, in evaluation mode, and what makes its inputs.
 
     Raises:
         DataError: damaged weights, or a config.json that does not fit them.
@@ -86,7 +88,7 @@ def load(folder: Path, settings: dict[str, Any]) -> tuple[BertClassifier, Tokeni
     model = BertClassifier(config, len(labels_of(folder, settings)))
     fill(model.body, {name.removeprefix("bert."): tensor for name, tensor in theirs.items()})
     copy_in(HEAD, named(model), theirs)
-    return model.eval(), _tokenizer(folder, model.body.config)
+    return model.eval(), _inputs(folder, model.body.config)
 
 
 def labels_of(folder: Path, settings: dict[str, Any]) -> list[str]:
@@ -97,12 +99,25 @@ def labels_of(folder: Path, settings: dict[str, Any]) -> list[str]:
     return [str(names[str(place)]) for place in range(len(names))]
 
 
-def _tokenizer(folder: Path, config: TransformerConfig) -> Tokenizer:
+def _inputs(folder: Path, config: TransformerConfig) -> ModelInputs:
+    """By inputs.json, without transformers."""
+    rules = load_rules(folder)
+    assert rules is not None, "is_ours asked for it"
+    if rules.max_source_length > config.max_length:
+        raise DataError(
+            f"{folder}/inputs.json: texts of {rules.max_source_length} tokens, but the model reads "
+            f"at most {config.max_length}"
+        )
     try:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        side = RustSide(
+            tokenizer, rules.max_source_length, truncation_side=rules.truncation_side
+        )
     except Exception as error:
         raise DataError(f"{folder}/tokenizer.json: not a tokenizer: {error}") from error
-    longest = read_json(folder / "tokenizer_config.json").get("model_max_length", config.max_length)
-    tokenizer.enable_truncation(int(min(longest, config.max_length)))
-    tokenizer.enable_padding(pad_id=config.pad_id)
-    return tokenizer
+    if tokenizer.get_vocab_size() > config.source_vocab_size:
+        raise DataError(
+            f"{folder}/tokenizer.json: {tokenizer.get_vocab_size()} tokens, but the model has "
+            f"weights for {config.source_vocab_size}"
+        )
+    return ModelInputs(rules, side)

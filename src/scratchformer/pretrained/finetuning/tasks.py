@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from scratchformer.base.statistics import macro_f1_of
 from scratchformer.base.tasks import TaskName
-from scratchformer.data.tokenized.batches import Ids, TokenColumn
+from scratchformer.data.tokenized.columns import Ids, InputColumns, TokenColumn
 from scratchformer.pretrained.inference import logits, padded_inputs
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ class FinetuneTask(Protocol):
 
 
 class Classification:
-    """Rows with `input_ids` and `label`. The best accuracy wins, then the lower loss."""
+    """Rows with `source` and `label`. The best accuracy wins, then the lower loss."""
 
     columns: tuple[str, ...] = ("loss", "accuracy", "macro_f1")
 
     def __init__(self, model: "PreTrainedModel", train: pa.Table, valid: pa.Table) -> None:
         self.model, self.valid = model, valid
         model.config.problem_type = "single_label_classification"
-        self._inputs = TokenColumn(train.column("input_ids"))
+        self._inputs = InputColumns.of(train)
         self.lengths = self._inputs.lengths
         self.sides: tuple[Ids, ...] = (self.lengths,)
         self.labels = train.column("label").to_numpy().astype(np.int64)
@@ -69,7 +69,7 @@ class Classification:
         from scipy.special import log_softmax
 
         gold = self.valid.column("label").to_numpy()
-        scores = logits(self.model, self.valid.column("input_ids"), VALIDATION_BATCH)
+        scores = logits(self.model, self.valid, VALIDATION_BATCH)
         predicted = scores.argmax(axis=1)
         log_likelihood = log_softmax(scores, axis=1)[np.arange(len(gold)), gold]
         return {
@@ -83,7 +83,7 @@ class Classification:
 
 
 class Sequences:
-    """Records with `input_ids` and `labels` (ids of the answer with EOS).
+    """Records with `source` and `target` (ids of the answer with EOS).
 
     The model predicts every token of the answer from those before it (teacher forcing); the lower
     loss wins.
@@ -93,8 +93,8 @@ class Sequences:
 
     def __init__(self, model: "PreTrainedModel", train: pa.Table, valid: pa.Table) -> None:
         self.model, self.valid = model, valid
-        self._inputs = TokenColumn(train.column("input_ids"))
-        self._answers = TokenColumn(train.column("labels"))
+        self._inputs = InputColumns.of(train)
+        self._answers = TokenColumn(train.column("target"))
         self.lengths = self._inputs.lengths
         self.sides: tuple[Ids, ...] = (self.lengths, self._answers.lengths)
 
@@ -126,14 +126,14 @@ class Sequences:
         return (-scores["loss"],)
 
     def _validation_batches(self) -> "Iterator[dict[str, Tensor]]":
-        inputs, answers = (TokenColumn(self.valid.column(c)) for c in ("input_ids", "labels"))
+        inputs, answers = InputColumns.of(self.valid), TokenColumn(self.valid.column("target"))
         order = np.argsort(-inputs.lengths, kind="stable")
         for start in range(0, len(order), VALIDATION_BATCH):
             batch = self._collate(inputs, answers, order[start : start + VALIDATION_BATCH])
             yield {name: tensor.to(self.model.device) for name, tensor in batch.items()}
 
     def _collate(
-        self, inputs: TokenColumn, answers: TokenColumn, records: Ids
+        self, inputs: InputColumns, answers: TokenColumn, records: Ids
     ) -> "dict[str, Tensor]":
         import torch
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import read_json, sha256
+from scratchformer.base.layout import PRETRAINED
+from scratchformer.base.workspace import is_inside
 from scratchformer.params import Pretrained
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -51,6 +53,16 @@ def locate(pretrained: Pretrained) -> Path:
     folder = find[pretrained.kind](pretrained)
     check_folder(folder)
     return folder
+
+
+def unwatched(pretrained: Pretrained) -> list[str]:
+    """A warning where DVC cannot notice that the weights change: a folder outside its own."""
+    if pretrained.kind != "folder" or is_inside(Path(pretrained.name), PRETRAINED):
+        return []
+    return [
+        f"pretrained.name: {pretrained.name} is not in {PRETRAINED}/: DVC will not notice when the "
+        "model in it changes"
+    ]
 
 
 def check_folder(folder: Path) -> None:

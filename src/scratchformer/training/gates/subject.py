@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from scratchformer.data.tokenized.batches import Batch, Ids, TokenBatches
+from scratchformer.data.tokenized.batches import Batch, TokenBatches
+from scratchformer.data.tokenized.columns import Ids
 from scratchformer.params import TrainScratch
 from scratchformer.training.objectives.objective import Objective
 

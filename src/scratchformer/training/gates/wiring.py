@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scratchformer.data.tokenized.batches import Ids
+from scratchformer.data.tokenized.columns import Ids
 from scratchformer.training.gates.subject import RedGateError, Subject
 from scratchformer.transformer.fused_linear import FusedLinear
 

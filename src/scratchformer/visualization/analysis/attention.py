@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchformer.text.tokenizers import BOS_ID, EOS_ID
+from scratchformer.data.tokenized.columns import InputColumns, input_table
+from scratchformer.data.tokenized.texts import encode_texts
+from scratchformer.pretrained.inference import padded_inputs
+from scratchformer.text.inputs import ModelInputs
+from scratchformer.text.tokenizers import BOS_ID
 from scratchformer.visualization.analysis.predictions import UnavailableError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from scratchformer.text.tokenizers import TokenizerPair
     from scratchformer.transformer.weights import Model
@@ -37,7 +41,11 @@ class Attention:
 
 
 def scratch_attention(
-    model: "Model", tokenizers: "TokenizerPair", source: str, target: str | None
+    model: "Model",
+    tokenizers: "TokenizerPair",
+    inputs: ModelInputs,
+    source: str,
+    target: str | None,
 ) -> dict[str, Attention]:
     """All attention of a from-scratch model that reads `source` and writes `target`.
 
@@ -49,7 +57,7 @@ def scratch_attention(
 
     from scratchformer.transformer import Transformer, collect_attention
 
-    read = _encode(tokenizers.source, source, model.config.max_length)
+    read = encode_texts(inputs, [source]).ids[0]
     source_ids = torch.tensor([read])
     source_tokens = [str(tokenizers.source.id_to_token(i)) for i in read]
     with torch.inference_mode(), collect_attention(model) as collected:
@@ -62,7 +70,7 @@ def scratch_attention(
             }
         if tokenizers.target is None or target is None:
             raise UnavailableError("a sequence-to-sequence model needs a target to be shown")
-        written = _encode(tokenizers.target, target, model.config.max_length)
+        written = inputs.encode_targets([target]).ids[0]
         model(source_ids, torch.tensor([[BOS_ID, *written[:-1]]]))
     predicted = [str(tokenizers.target.id_to_token(i)) for i in written]
     given = [str(tokenizers.target.id_to_token(BOS_ID)), *predicted[:-1]]
@@ -80,9 +88,10 @@ def scratch_attention(
 
 
 def encoder_attention(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", text: str
+    model: "PreTrainedModel", inputs: ModelInputs, text: str
 ) -> Attention:
-    """Every layer and head of a `transformers` encoder, loaded with `attention="eager"`.
+    """Every layer and head of a `transformers` encoder, loaded with `attention="eager"`, over what
+    the model reads of `text`.
 
     Raises:
         UnavailableError: the model gave fewer maps than it has layers (fused kernels give none).
@@ -91,7 +100,8 @@ def encoder_attention(
 
     from scratchformer.pretrained.hub.loading import encoder_of
 
-    batch = tokenizer(text, return_tensors="pt", truncation=True, max_length=MAX_TOKENS)
+    read = encode_texts(inputs, [text])
+    batch = padded_inputs(model, InputColumns.of(input_table(read)), np.array([0]))
     with torch.inference_mode():
         maps = encoder_of(model)(**batch, output_attentions=True).attentions or ()
     expected = model.config.num_hidden_layers
@@ -100,7 +110,7 @@ def encoder_attention(
             f"{type(model).__name__} returned {len(maps)} attention maps for {expected} layers; "
             "it has to be loaded with eager attention"
         )
-    tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist())
+    tokens = inputs.source.tokens(read.ids[0])
     return Attention(_stack(maps), tokens, tokens, "query", "key")
 
 
@@ -152,11 +162,6 @@ def choose_examples(
         return []
     places = np.linspace(0.5, 0.95, count) * (len(candidates) - 1)
     return [candidates[place] for place in dict.fromkeys(places.round().astype(int).tolist())]
-
-
-def _encode(tokenizer: Any, text: str, max_length: int) -> list[int]:
-    ids: list[int] = tokenizer.encode(text).ids
-    return ids if len(ids) <= max_length else [*ids[: max_length - 1], EOS_ID]
 
 
 def _stack(maps: Sequence[Any]) -> NDArray[np.float32]:

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchformer.visualization.analysis.attention import MAX_TOKENS
+from scratchformer.data.tokenized.columns import InputColumns, input_table
+from scratchformer.data.tokenized.texts import encode_texts
+from scratchformer.pretrained.inference import padded_inputs
+from scratchformer.text.inputs import ModelInputs
 from scratchformer.visualization.analysis.predictions import UnavailableError
 
 if TYPE_CHECKING:
@@ -33,7 +36,10 @@ class Attribution:
 
 
 def integrated_gradients(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", text: str
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    inputs: ModelInputs,
+    text: str,
 ) -> Attribution:
     """Attribute the likeliest label's logit to the tokens of `text`.
 
@@ -51,13 +57,15 @@ def integrated_gradients(
             "Needs the library captum: pip install 'scratchformer[attribution]'."
         ) from error
 
-    batch = tokenizer(text, return_tensors="pt", truncation=True, max_length=MAX_TOKENS)
-    ids, mask = batch["input_ids"], batch["attention_mask"]
+    read = encode_texts(inputs, [text])
+    batch = padded_inputs(model, InputColumns.of(input_table(read)), np.array([0]))
+    ids = batch.pop("input_ids")
     special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
     empty = torch.where(special, ids, torch.full_like(ids, tokenizer.pad_token_id or 0))
 
-    def logits(inputs: Any) -> Any:
-        return model(input_ids=inputs, attention_mask=mask.expand_as(inputs)).logits
+    def logits(rows: Any) -> Any:
+        others = {name: tensor.expand_as(rows) for name, tensor in batch.items()}
+        return model(input_ids=rows, **others).logits
 
     with torch.inference_mode():
         full, none = logits(ids)[0], logits(empty)[0]
@@ -67,5 +75,5 @@ def integrated_gradients(
     )
     values: NDArray[np.float64] = found[0].double().sum(dim=-1).numpy()
     change = float(full[label] - none[label])
-    tokens = tokenizer.convert_ids_to_tokens(ids[0].tolist())
+    tokens = inputs.source.tokens(read.ids[0])
     return Attribution(label, tokens, values, change, float(values.sum()) - change)

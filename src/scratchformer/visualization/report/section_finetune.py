@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scratchformer.pretrained.hub.loading import encoder_of, prefix_of
-from scratchformer.pretrained.zero_shot import TextEncoder
+from scratchformer.data.tokenized.columns import input_table
+from scratchformer.data.tokenized.texts import encode_texts
+from scratchformer.pretrained.hub.loading import encoder_of
+from scratchformer.pretrained.inference import embed
+from scratchformer.text.inputs import ModelInputs
 from scratchformer.visualization.analysis.attention import (
     MAX_TOKENS,
     Attention,
@@ -46,7 +49,7 @@ class Encoders:
     before: "PreTrainedModel"
     after: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
-    max_length: int
+    inputs: ModelInputs
 
 
 def finetune_chapter(
@@ -74,8 +77,8 @@ def _sentences(encoders: Encoders, names: Names, points: int, seed: int) -> Iter
     labels = np.array(names.show(table["label"]))
     panels = []
     for side, model in (("before", encoders.before), ("after", encoders.after)):
-        encode = TextEncoder(encoder_of(model), encoders.tokenizer, encoders.max_length, _BATCH)
-        vectors = encode(table["text"].tolist())
+        read = encode_texts(encoders.inputs, table["text"].tolist())
+        vectors = embed(encoder_of(model), input_table(read), _BATCH)
         agreement = neighbour_agreement(vectors, labels)
         caption = f"{side}: {agreement:.0%} of the 10 nearest rows share the class"
         panels.append((caption, neighbourhoods(vectors, seed)))
@@ -95,20 +98,19 @@ def _sentences(encoders: Encoders, names: Names, points: int, seed: int) -> Iter
 def _examples(encoders: Encoders, count: int) -> list[str]:
     """What the model reads of the test rows that are looked at."""
     table = load_predictions("finetune-after").head(5000)
-    lengths = [len(ids) for ids in encoders.tokenizer(table["text"].tolist())["input_ids"]]
+    lengths = [len(ids) for ids in encode_texts(encoders.inputs, table["text"].tolist()).ids]
     right = (table["prediction"] == table["label"]).tolist()
     rows = choose_examples(lengths, right, table["id"].tolist(), count)
     if not rows:
         raise UnavailableError(f"No test row has 2 to {MAX_TOKENS} tokens.")
-    prefix = prefix_of(encoders.after)
-    return [prefix + text for text in table.iloc[rows]["text"]]
+    return table.iloc[rows]["text"].tolist()
 
 
 def _attention(encoders: Encoders, count: int) -> Iterator[Item]:
     for number, whole in enumerate(_examples(encoders, count), 1):
         text = shorten(printable(whole), 80)
         maps = {
-            side: encoder_attention(model, encoders.tokenizer, whole)
+            side: encoder_attention(model, encoders.inputs, whole)
             for side, model in (("before", encoders.before), ("after", encoders.after))
         }
         highest = float(max(each.maps.max() for each in maps.values()))
@@ -156,7 +158,7 @@ def _attributions(encoders: Encoders, count: int) -> Iterator[Item]:
     labels = encoders.after.config.id2label
     for number, whole in enumerate(_examples(encoders, count), 1):
         text = shorten(printable(whole), 80)
-        found = integrated_gradients(encoders.after, encoders.tokenizer, whole)
+        found = integrated_gradients(encoders.after, encoders.tokenizer, encoders.inputs, whole)
         special = set(encoders.tokenizer.all_special_tokens)
         words = [place for place, token in enumerate(found.tokens) if token not in special]
         sizes = abs(found.values[words]).sum() or 1.0

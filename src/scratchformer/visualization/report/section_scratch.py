@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 import pandas as pd
 
 from scratchformer.base.tasks import TaskName
+from scratchformer.data.tokenized.texts import encode_texts
+from scratchformer.text.inputs import ModelInputs
 from scratchformer.text.tokenizers import SPECIAL_TOKENS
 from scratchformer.visualization.analysis.attention import (
     MAX_TOKENS,
@@ -54,6 +56,7 @@ class ScratchModel:
 
     model: "Model"
     tokenizers: "TokenizerPair"
+    inputs: ModelInputs
     task: TaskName
 
 
@@ -84,7 +87,7 @@ def _attention(scratch: ScratchModel, count: int) -> Iterator[Item]:
         read, said = (shorten(printable(text), 50) for text in (source, answer))
         shown = f"{read} → {said or '(nothing)'}"
         for kind, attention in scratch_attention(
-            scratch.model, scratch.tokenizers, source, target
+            scratch.model, scratch.tokenizers, scratch.inputs, source, target
         ).items():
             title, how = _KINDS[kind]
             yield Picture(
@@ -124,11 +127,10 @@ def example_rows(predictions: pd.DataFrame, scratch: ScratchModel, count: int) -
     )
     # A few thousand rows hold every length; encoding millions would take longer than drawing.
     few = predictions.head(5000)
-    encodings = scratch.tokenizers.source.encode_batch(few[column].tolist())
-    lengths = [len(encoding.ids) for encoding in encodings]
-    if scratch.tokenizers.target is not None:
-        written = scratch.tokenizers.target.encode_batch(few["prediction"].tolist())
-        lengths = [max(a, len(b.ids)) for a, b in zip(lengths, written, strict=True)]
+    lengths = [len(ids) for ids in encode_texts(scratch.inputs, few[column].tolist()).ids]
+    if scratch.inputs.target is not None:
+        predicted = scratch.inputs.encode_targets(few["prediction"].tolist()).ids
+        lengths = [max(a, len(b)) for a, b in zip(lengths, predicted, strict=True)]
     chosen = choose_examples(
         lengths, cast(pd.Series, right).head(5000).tolist(), few["id"].tolist(), count
     )

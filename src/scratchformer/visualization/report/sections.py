@@ -6,7 +6,9 @@ from typing import Any
 from scratchformer.base.layout import FINETUNED_MODEL, SCRATCH_MODEL, TRACKS
 from scratchformer.data.preparation.prepared import load_info
 from scratchformer.params import Params
+from scratchformer.pretrained.hub.inputs import load_inputs
 from scratchformer.pretrained.hub.loading import load_encoder, load_finetuned, load_tokenizer_folder
+from scratchformer.text.inputs import load_scratch_inputs
 from scratchformer.text.tokenizers import load_tokenizers
 from scratchformer.transformer import load_model
 from scratchformer.visualization.analysis.predictions import names_of
@@ -29,7 +31,12 @@ def chapters(params: Params, metrics: Mapping[str, Any]) -> Iterator[Chapter]:
 def _scratch_chapters(params: Params) -> Iterator[Chapter]:
     info, settings = load_info("scratch"), params.visualize
     yield training_chapter("scratch", info.task, params.train_scratch.clip_norm)
-    model = ScratchModel(load_model(SCRATCH_MODEL), load_tokenizers(SCRATCH_MODEL), info.task)
+    model = ScratchModel(
+        load_model(SCRATCH_MODEL),
+        load_tokenizers(SCRATCH_MODEL),
+        load_scratch_inputs(SCRATCH_MODEL),
+        info.task,
+    )
     yield scratch_chapter(model, settings.attention_examples, settings.projection_points)
     if info.task == "seq2seq":
         yield sequence_errors("scratch", settings.error_examples)
@@ -51,7 +58,7 @@ def _finetune_chapters(params: Params) -> Iterator[Chapter]:
         before=load_encoder(params.pretrained, "eager"),
         after=load_finetuned(FINETUNED_MODEL, "eager"),
         tokenizer=load_tokenizer_folder(FINETUNED_MODEL),
-        max_length=params.tokenize.finetune.max_length,
+        inputs=load_inputs(FINETUNED_MODEL),
     )
     yield finetune_chapter(
         encoders, names, settings.attention_examples, settings.projection_points, params.run.seed

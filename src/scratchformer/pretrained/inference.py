@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from scratchformer.data.tokenized.columns import InputColumns
-from scratchformer.pretrained.hub.loading import load_finetuned
+from scratchformer.pretrained.hub.loading import encoder_of, load_finetuned
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,7 @@ def embed(
     import torch
 
     model.eval()
-    encoder = model.get_encoder() if model.config.is_encoder_decoder else model
+    encoder = encoder_of(model)
     vectors = np.empty((len(rows), model.config.hidden_size), dtype=np.float32)
     with torch.inference_mode():
         for indices, inputs in padded_batches(model, rows, batch_size):

@@ -126,7 +126,7 @@ def test_a_classifier_goes_the_whole_way(
     # Texts of different lengths in one batch: who loads the folder pads and pools as we do.
     texts = ["word1 word2 word3 word4", "word12", "word30 word31"]
     ids = load_tokenizer_folder(folder)(texts)["input_ids"]
-    table = pa.table({"input_ids": pa.array(ids, pa.list_(pa.int32()))})
+    table = pa.table({"source": pa.array(ids, pa.list_(pa.int32()))})
     expected = classify_probabilities(folder, table, 1)
     assert classify_probabilities(folder, table, 3) == pytest.approx(expected, abs=1e-5)
     theirs = pipeline("text-classification", model=str(folder), top_k=None, device="cpu")
@@ -135,7 +135,7 @@ def test_a_classifier_goes_the_whole_way(
         assert [scores[label] for label in LABELS] == pytest.approx(row.tolist(), abs=1e-5)
     # What `evaluate` does before the training and `visualize` after it.
     for model in (load_encoder(pretrained), encoder_of(load_finetuned(folder))):
-        vectors = embed(model, table.column("input_ids"), 3)
+        vectors = embed(model, table, 3)
         assert vectors.shape == (3, 16)
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0)
     for model in (load_encoder(pretrained, "eager"), load_finetuned(folder, "eager")):

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from scratchformer.visualization.plots.attention import attention_grid, attention_map
-from scratchformer.visualization.plots.token_bars import token_flow
+from scratchformer.visualization.plots.token_bars import token_bars
 
 from .conftest import overlapping
 
@@ -86,7 +86,7 @@ def test_the_large_map_writes_weights_where_there_is_room() -> None:
 
 def test_token_flow_has_a_bar_for_each_token_and_model() -> None:
     shares = {"before": np.array([0.2, 0.8]), "after": np.array([0.6, 0.4])}
-    axes = token_flow(shares, ["[CLS]", "a"], "t").axes[0]
+    axes = token_bars(shares, ["[CLS]", "a"], "t").axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.2, 0.8, 0.6, 0.4]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["[CLS]", "a"]
     assert axes.yaxis_inverted()  # the sentence reads from top to bottom

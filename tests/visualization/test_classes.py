@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from scratchformer.base.measures import MEASURES
 from scratchformer.evaluation.measures.calibration import ReliabilityBin
+from scratchformer.visualization.analysis.results import Score
 from scratchformer.visualization.plots.calibration import reliability_diagram
 from scratchformer.visualization.plots.confusion import confusion_matrix
-from scratchformer.visualization.plots.scores import Score, score_bars
-from scratchformer.visualization.plots.subgroup_deltas import effect_lines
+from scratchformer.visualization.plots.scores import score_bars
+from scratchformer.visualization.plots.subgroup_deltas import subgroup_deltas
 
 from .conftest import effect_table, overlapping, texts_of
 
@@ -41,7 +43,7 @@ def test_columns_have_the_short_names() -> None:
 
 def test_effects_are_lines_with_their_interval() -> None:
     effect = effect_table(["gains", "loses"])
-    figure = effect_lines(effect, "t", "share right")
+    figure = subgroup_deltas(effect, "t", "share right")
     axes = figure.axes[0]
     before, after = (scatter.get_offsets()[:, 0].tolist() for scatter in axes.collections[1:])
     assert (before, after) == (effect["before"].tolist(), effect["after"].tolist())
@@ -51,7 +53,7 @@ def test_effects_are_lines_with_their_interval() -> None:
 
 
 def test_effects_of_many_classes_are_readable() -> None:
-    figure = effect_lines(effect_table(LONG), "t", "share right")
+    figure = subgroup_deltas(effect_table(LONG), "t", "share right")
     assert all(text.get_fontsize() >= 8 for text in texts_of(figure))
     assert overlapping(figure.axes[0].get_yticklabels()) == []
 
@@ -74,14 +76,14 @@ def test_a_system_has_the_same_look_alone_and_as_the_second_of_two() -> None:
 
 def test_bars_carry_values_and_intervals() -> None:
     scores = [
-        Score("majority", "control", "accuracy", 0.1),
-        Score("after", "after", "accuracy", 0.8, 0.75, 0.85),
-        Score("after", "after", "BLEU", 35.0, 33.0, 37.0),
+        Score("majority", "control", MEASURES["accuracy"], 0.1),
+        Score("after", "after", MEASURES["accuracy"], 0.8, 0.75, 0.85),
+        Score("after", "after", MEASURES["bleu"], 35.0, 33.0, 37.0),
     ]
-    figure = score_bars(scores, "t", {"BLEU": "higher"})
+    figure = score_bars(scores, "t")
     accuracy, bleu = figure.axes
     assert [bar.get_width() for bar in accuracy.patches] == [0.1, 0.8]
-    assert [text.get_text() for text in accuracy.texts] == ["0.100", "0.800 [0.750, 0.850]"]
+    assert [text.get_text() for text in accuracy.texts] == ["10.0 %", "80.0 % [75.0, 85.0]"]
     assert list(accuracy.get_lines()[0].get_xdata()) == [0.75, 0.85]
     assert accuracy.get_xlim()[0] == 0  # bars that do not start at zero lie
     assert bleu.get_xlim()[1] > 35

@@ -5,11 +5,11 @@ import pandas as pd
 
 from scratchformer.visualization.plots.curves import (
     gradient_norm_curve,
+    layer_map,
     learning_rate_curve,
     loss_curve,
     score_curves,
 )
-from scratchformer.visualization.plots.layers import layer_map
 
 from .conftest import histories
 
@@ -81,6 +81,8 @@ def test_layers_by_steps() -> None:
     table.loc[table.index[-1], "output.update_ratio"] = -11.0  # no column may pale all others
     figure = layer_map(table, "Layers")
     norms, ratios = figure.axes[0], figure.axes[2]  # each is followed by its colour bar
+    assert norms.get_title(loc="left") == "length of the gradient"
+    assert ratios.get_title(loc="left") == "size of one update"
     assert [label.get_text() for label in norms.get_yticklabels()] == [
         "source_embedding", "encoder.0", "output",
     ]  # fmt: skip

@@ -16,15 +16,14 @@ from scratchformer.text.inputs import load_scratch_inputs
 from scratchformer.text.tokenizers import BOS_ID, load_tokenizers
 from scratchformer.transformer import Transformer, collect_attention, load_model
 from scratchformer.visualization.analysis.attention import (
-    MAX_TOKENS,
-    attention_rollout,
-    choose_examples,
-    encoder_attention,
+    pretrained_attention,
     scratch_attention,
-    sharpest_layer,
     token_embeddings,
 )
+from scratchformer.visualization.analysis.attention_summary import attention_rollout, sharpest_layer
 from scratchformer.visualization.analysis.attribution import integrated_gradients
+from scratchformer.visualization.analysis.examples import MAX_TOKENS, choose_examples
+from scratchformer.visualization.analysis.model_input import model_input
 from scratchformer.visualization.analysis.predictions import UnavailableError
 
 Make = Callable[[TaskName], Params]
@@ -82,7 +81,8 @@ def test_every_layer_and_head_of_an_encoder(make_workspace: Make) -> None:
     inputs = load_inputs(Path("models/finetuned"))
     for model in (load_encoder(params.pretrained, "eager"),
                   load_finetuned(Path("models/finetuned"), "eager")):
-        attention = encoder_attention(model, inputs, "fever of the liver")
+        row = model_input(model, inputs, "fever of the liver")
+        attention = pretrained_attention(model, row.batch, row.tokens)["encoder"]
         assert attention.maps.shape == (2, 2, 6, 6)
         np.testing.assert_allclose(attention.maps.sum(axis=-1), 1, rtol=1e-5)
         assert attention.key_tokens == ["[CLS]", "fever", "of", "the", "liver", "[SEP]"]
@@ -92,15 +92,18 @@ def test_every_layer_and_head_of_an_encoder(make_workspace: Make) -> None:
 def test_fused_attention_gives_no_maps_and_says_so(make_workspace: Make) -> None:
     params = make_workspace("seq2seq")
     inputs = load_inputs(Path("models/finetuned"))
-    with pytest.raises(UnavailableError, match="0 attention maps for 2 layers"):
-        encoder_attention(load_encoder(params.pretrained, "sdpa"), inputs, "fever")
+    model = load_encoder(params.pretrained, "sdpa")
+    row = model_input(model, inputs, "fever")
+    with pytest.raises(UnavailableError, match="BertModel returned no attention maps"):
+        pretrained_attention(model, row.batch, row.tokens)
 
 
 def test_a_long_text_is_drawn_as_the_model_reads_it(make_workspace: Make) -> None:
     params = make_workspace("seq2seq")
     inputs = load_inputs(Path("models/finetuned"))
     encoder = load_encoder(params.pretrained, "eager")
-    shape = encoder_attention(encoder, inputs, "fever " * 500).maps.shape
+    row = model_input(encoder, inputs, "fever " * 500)
+    shape = pretrained_attention(encoder, row.batch, row.tokens)["encoder"].maps.shape
     assert shape[-1] == inputs.rules.max_source_length
 
 
@@ -110,7 +113,7 @@ def test_attributions_add_up_to_the_change_of_the_logit(make_workspace: Make) ->
     model = load_finetuned(Path("models/finetuned"), "eager")
     text = "fever of the liver"
     inputs = load_inputs(Path("models/finetuned"))
-    found = integrated_gradients(model, tokenizer, inputs, text)
+    found = integrated_gradients(model, tokenizer, model_input(model, inputs, text))
     assert found.tokens == ["[CLS]", "fever", "of", "the", "liver", "[SEP]"]
     batch = tokenizer(text, return_tensors="pt")
     with torch.inference_mode():
@@ -132,7 +135,8 @@ def test_without_captum_a_line_says_what_to_install(
     model = load_finetuned(Path("models/finetuned"), "eager")
     with pytest.raises(UnavailableError, match=r"pip install 'scratchformer\[attribution\]'"):
         folder = Path("models/finetuned")
-        integrated_gradients(model, load_tokenizer_folder(folder), load_inputs(folder), "fever")
+        row = model_input(model, load_inputs(folder), "fever")
+        integrated_gradients(model, load_tokenizer_folder(folder), row)
 
 
 def test_rollout_by_hand() -> None:

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from scratchformer.visualization.analysis.predictions import UnavailableError
 from scratchformer.visualization.report.page import (
-    Chapter,
     Contents,
     Item,
     Missing,
     Picture,
+    Section,
     Table,
     or_missing,
     write_report,
@@ -49,8 +49,8 @@ def picture(name: str = "one") -> Picture:
 def write(folder: Path, items: list[Item]) -> tuple[Contents, Page, str]:
     folder.mkdir(exist_ok=True)
     page = folder / "report.html"
-    chapters = [Chapter("key", f"Chapter {EVIL}", f"Intro {EVIL}", items)]
-    contents = write_report(chapters, [("fact", EVIL)], folder, page, f"Report {EVIL}")
+    sections = [Section("key", f"Section {EVIL}", f"Intro {EVIL}", items)]
+    contents = write_report(sections, [("fact", EVIL)], folder, page, f"Report {EVIL}")
     html = page.read_text(encoding="utf-8")
     return contents, Page(html), html
 

@@ -8,22 +8,22 @@ import pytest
 
 from scratchformer.base.tasks import TaskName
 from scratchformer.params import Params
+from scratchformer.record.metrics import load_metrics
 from scratchformer.stages.visualize import visualize
 from scratchformer.text.rules import InputRules
 from scratchformer.tracking import StageRun
-from scratchformer.visualization.analysis.predictions import load_metrics
 from scratchformer.visualization.report.page import Missing, Picture
-from scratchformer.visualization.report.sections import chapters
+from scratchformer.visualization.report.sections import sections
 
 from .conftest import MARKUP, class_predictions, histories, write_predictions
 
 Make = Callable[[TaskName], Params]
 FINETUNE = {
     "finetune-scores", "finetune-loss", "finetune-learning-rate", "finetune-gradient-norm",
-    "finetune-validation-scores", "finetune-embeddings", "finetune-attention-1-before",
-    "finetune-attention-1-after", "finetune-rollout-1", "finetune-confusion-before",
+    "finetune-validation-scores", "finetune-embeddings", "finetune-encoder-attention-1-before",
+    "finetune-encoder-attention-1-after", "finetune-rollout-1", "finetune-confusion-before",
     "finetune-confusion-after", "finetune-effect-by-class", "finetune-effect-by-length",
-    "finetune-calibration", "finetune-changes", "finetune-attribution-1",
+    "finetune-calibration", "finetune-prediction-flips", "finetune-attribution-1",
 }  # fmt: skip
 TRAINING = {
     "scratch-scores", "scratch-loss", "scratch-learning-rate", "scratch-gradient-norm",
@@ -43,8 +43,8 @@ def run(params: Params) -> tuple[set[str], str, list[str]]:
 def drawn(params: Params) -> tuple[set[str], list[str]]:
     """Figures, laid out but not saved, and the reasons for what is missing."""
     names, reasons = set(), []
-    for chapter in chapters(params, load_metrics()):
-        for item in chapter.items:
+    for section in sections(params, load_metrics()):
+        for item in section.items:
             if isinstance(item, Picture):
                 item.figure.draw_without_rendering()
                 names.add(item.name)
@@ -66,7 +66,7 @@ def test_a_sequence_run_gives_every_figure_and_equal_bytes(make_workspace: Make)
     figures, page, warnings = run(params)
     assert figures == FINETUNE | TRAINING | {
         "scratch-decoder-attention-1", "scratch-cross-attention-1", "scratch-alignment-1",
-        "scratch-error-by-length", "scratch-edits", "scratch-changes",
+        "scratch-error-by-length", "scratch-edits", "scratch-prediction-flips",
     }  # fmt: skip
     assert warnings == [
         "not shown: Near duplicates: "
@@ -93,8 +93,9 @@ def test_a_classification_run_without_optional_inputs_says_what_is_missing(
     training = {name for name in FINETUNE if name.split("-")[1] in ("loss", "learning", "gradient",
                                                                     "validation")}
     assert figures == (FINETUNE | TRAINING | {"scratch-confusion-model", "scratch-calibration"}) - (
-        training | {"finetune-changes", "finetune-confusion-before", "finetune-confusion-after",
-                    "scratch-gradient-norm", "scratch-validation-scores"}
+        training | {"finetune-prediction-flips", "finetune-confusion-before",
+                    "finetune-confusion-after", "scratch-gradient-norm",
+                    "scratch-validation-scores"}
     )
     for reason in (
         "reports/history/finetune/train.csv does not exist.",
@@ -122,5 +123,5 @@ def test_rows_too_long_to_draw_are_named(make_workspace: Make) -> None:
     InputRules(max_source_length=400).save(Path("models/scratch"))  # else they are cut to 64
     figures, reasons = drawn(params)
     assert not any("scratch-encoder-attention" in name for name in figures)
-    assert any("finetune-attention" in name for name in figures)  # as the model reads them
+    assert any("finetune-encoder-attention" in name for name in figures)  # as the model reads them
     assert reasons.count("No test row has 2 to 64 tokens.") == 1

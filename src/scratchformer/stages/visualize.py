@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
 
 
-# The pictures that Git keeps, for README and `dvc plots`; small, and few.
-KEPT = ("scratch-scores", "scratch-layers", "finetune-scores")
+# The pictures that stand in Git, for README and `dvc plots`; small, and few.
+PLOTS_IN_GIT = ("scratch-scores", "scratch-layers", "finetune-scores")
 
 
 def visualize(params: Params, run: "StageRun") -> Summary:
@@ -19,21 +19,21 @@ def visualize(params: Params, run: "StageRun") -> Summary:
     import shutil
 
     from scratchformer.base.files import write_whole_folder
-    from scratchformer.visualization.analysis.predictions import load_metrics
+    from scratchformer.record.metrics import load_metrics
     from scratchformer.visualization.report.page import write_report
-    from scratchformer.visualization.report.sections import chapters, facts
+    from scratchformer.visualization.report.sections import facts, sections
 
     metrics = load_metrics()
     with write_whole_folder(FIGURES) as folder:
         contents = write_report(
-            chapters(params, metrics),
+            sections(params, metrics),
             facts(params, metrics),
             folder,
             HTML_REPORT,
             "Trained from scratch, and fine-tuned: a report",
         )
     with write_whole_folder(PLOTS) as folder:
-        for name in KEPT:
+        for name in PLOTS_IN_GIT:
             if name in contents.pictures:
                 shutil.copy(FIGURES / f"{name}.png", folder)
     run.log_artifact(FIGURES)
@@ -41,7 +41,7 @@ def visualize(params: Params, run: "StageRun") -> Summary:
     return Summary(
         "visualize",
         [
-            ("figures", f"{len(contents.pictures)}, each as PNG and SVG"),
+            ("pictures", f"{len(contents.pictures)}, each as PNG and SVG"),
             ("tables", str(len(contents.tables))),
         ],
         [FIGURES, HTML_REPORT, PLOTS],

@@ -1,29 +1,27 @@
-"""Looking into models: attention maps and embeddings as arrays. Nothing here draws.
+"""Attention maps and embeddings, read out of models as arrays. Nothing here draws.
 
-Works on the from-scratch models of `scratchformer.transformer` and on encoders of `transformers`.
+Works on the from-scratch models of `scratchformer.transformer` and on models of `transformers`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchformer.data.tokenized.columns import InputColumns, input_table
 from scratchformer.data.tokenized.texts import encode_texts
-from scratchformer.pretrained.inference import padded_inputs
+from scratchformer.pretrained.hub.loading import encoder_of
 from scratchformer.text.inputs import ModelInputs
 from scratchformer.text.tokenizers import BOS_ID
 from scratchformer.visualization.analysis.predictions import UnavailableError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from scratchformer.text.tokenizers import TokenizerPair
     from scratchformer.transformer.weights import Model
-
-MAX_TOKENS = 64  # longer rows are not drawn: their labels would be unreadable
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,7 @@ def scratch_attention(
     with torch.inference_mode(), collect_attention(model) as collected:
         if not isinstance(model, Transformer):
             model(source_ids)
-            return {
-                "encoder": Attention(
-                    _stack(collected.encoder), source_tokens, source_tokens, "query", "key"
-                )
-            }
+            return {"encoder": _encoder(_stack(collected.encoder), source_tokens)}
         if tokenizers.target is None or target is None:
             raise UnavailableError("a sequence-to-sequence model needs a target to be shown")
         written = inputs.encode_targets([target]).ids[0]
@@ -75,43 +69,73 @@ def scratch_attention(
     predicted = [str(tokenizers.target.id_to_token(i)) for i in written]
     given = [str(tokenizers.target.id_to_token(BOS_ID)), *predicted[:-1]]
     return {
-        "encoder": Attention(
-            _stack(collected.encoder), source_tokens, source_tokens, "source token", "source token"
-        ),
-        "decoder": Attention(
-            _stack(collected.decoder), predicted, given, "predicted token", "token written before"
-        ),
-        "cross": Attention(
-            _stack(collected.cross), predicted, source_tokens, "predicted token", "source token"
-        ),
+        "encoder": _encoder(_stack(collected.encoder), source_tokens),
+        "decoder": _decoder(_stack(collected.decoder), predicted, given),
+        "cross": _cross(_stack(collected.cross), predicted, source_tokens),
     }
 
 
-def encoder_attention(
-    model: "PreTrainedModel", inputs: ModelInputs, text: str
-) -> Attention:
-    """Every layer and head of a `transformers` encoder, loaded with `attention="eager"`, over what
-    the model reads of `text`.
+def pretrained_attention(
+    model: "PreTrainedModel",
+    inputs: "Mapping[str, Tensor]",
+    tokens: Sequence[str],
+    answer: tuple["Tensor", Sequence[str]] | None = None,
+) -> dict[str, Attention]:
+    """All attention of a `transformers` model loaded with eager attention, for one row.
+
+    Args:
+        inputs: what the model reads, one row.
+        tokens: the tokens of `input_ids`.
+        answer: of an encoder-decoder, the ids `[1, length]` that it wrote and their tokens.
+
+    Returns:
+        "encoder", and with an answer also "decoder" and "cross". An encoder-decoder without an
+        answer (a classifier such as BART's) shows its encoder.
 
     Raises:
-        UnavailableError: the model gave fewer maps than it has layers (fused kernels give none).
+        UnavailableError: the model gives no maps of this kind, with what it gave.
     """
     import torch
 
-    from scratchformer.pretrained.hub.loading import encoder_of
+    if answer is None:
+        model = encoder_of(model)  # a decoder would ask for inputs of its own
+    more: dict[str, Any] = {}
+    if answer is not None:
+        more["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(answer[0])
+    name = type(model).__name__
+    try:
+        with torch.inference_mode():
+            output = model(**inputs, **more, output_attentions=True)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise UnavailableError(f"{name} gives no attention maps: {error}") from error
 
-    read = encode_texts(inputs, [text])
-    batch = padded_inputs(model, InputColumns.of(input_table(read)), np.array([0]))
-    with torch.inference_mode():
-        maps = encoder_of(model)(**batch, output_attentions=True).attentions or ()
-    expected = model.config.num_hidden_layers
-    if len(maps) != expected or any(each is None for each in maps):
-        raise UnavailableError(
-            f"{type(model).__name__} returned {len(maps)} attention maps for {expected} layers; "
-            "it has to be loaded with eager attention"
-        )
-    tokens = inputs.source.tokens(read.ids[0])
-    return Attention(_stack(maps), tokens, tokens, "query", "key")
+    def maps(field: str, shape: tuple[int, int]) -> NDArray[np.float32]:
+        found = getattr(output, field, None) or ()
+        if not found or any(each is None for each in found):
+            raise UnavailableError(
+                f"{name} returned no attention maps: it has no attention, or an attention that "
+                "does not write them down."
+            )
+        stacked = _stack(found)
+        if stacked.ndim != 4 or stacked.shape[-2:] != shape:
+            raise UnavailableError(
+                f"{name} returned attention maps of {' x '.join(map(str, stacked.shape[2:]))}; "
+                f"expected {shape[0]} x {shape[1]}, every token to every token."
+            )
+        return stacked
+
+    source = len(tokens)
+    if answer is None:
+        return {"encoder": _encoder(maps("attentions", (source, source)), tokens)}
+    written = answer[1]
+    given = ["(start)", *written[:-1]]
+    return {
+        "encoder": _encoder(maps("encoder_attentions", (source, source)), tokens),
+        "decoder": _decoder(
+            maps("decoder_attentions", (len(written), len(written))), written, given
+        ),
+        "cross": _cross(maps("cross_attentions", (len(written), source)), written, tokens),
+    }
 
 
 def token_embeddings(
@@ -126,44 +150,20 @@ def token_embeddings(
     return vectors, [str(tokenizer.id_to_token(i)) for i in range(len(vectors))], side
 
 
-def attention_rollout(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Attention traced through all layers: `[layers, heads, n, n]` → `[n, n]`, rows sum to one.
-
-    Attention rollout (Abnar and Zuidema 2020, section 3): the heads of a layer are averaged, half
-    of what a position holds comes past the layer through the residual connection, and the layers
-    are multiplied.
-    """
-    positions = maps.shape[-1]
-    flow = np.eye(positions)
-    for layer in maps.astype(np.float64).mean(axis=1):
-        flow = (0.5 * layer + 0.5 * np.eye(positions)) @ flow
-    rollout: NDArray[np.float32] = (flow / flow.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return rollout
+def _encoder(maps: NDArray[np.float32], tokens: Sequence[str]) -> Attention:
+    return Attention(maps, tokens, tokens, "reading token", "token read")
 
 
-def sharpest_layer(maps: NDArray[np.float32]) -> int:
-    """The layer whose head average has the lowest mean entropy: the easiest one to read."""
-    mean = maps.mean(axis=1).astype(np.float64)
-    entropy = -(mean * np.log(np.maximum(mean, 1e-12))).sum(axis=-1).mean(axis=-1)
-    return int(entropy.argmin())
+def _decoder(
+    maps: NDArray[np.float32], predicted: Sequence[str], given: Sequence[str]
+) -> Attention:
+    return Attention(maps, predicted, given, "predicted token", "token written before")
 
 
-def choose_examples(
-    lengths: Sequence[int], right: Sequence[bool], ids: Sequence[str], count: int
-) -> list[int]:
-    """Rows to look at: right answers of different lengths from the median up, never by chance.
-
-    Rows over `MAX_TOKENS` are left out; wrong answers are taken only if there are no right ones.
-    """
-    drawable = [i for i, length in enumerate(lengths) if 1 < length <= MAX_TOKENS]
-    candidates = [i for i in drawable if right[i]] or drawable
-    candidates.sort(key=lambda i: (lengths[i], ids[i]))
-    if not candidates:
-        return []
-    places = np.linspace(0.5, 0.95, count) * (len(candidates) - 1)
-    return [candidates[place] for place in dict.fromkeys(places.round().astype(int).tolist())]
+def _cross(maps: NDArray[np.float32], predicted: Sequence[str], source: Sequence[str]) -> Attention:
+    return Attention(maps, predicted, source, "predicted token", "source token")
 
 
 def _stack(maps: Sequence[Any]) -> NDArray[np.float32]:
     """One `[1, heads, query, key]` a layer → `[layers, heads, query, key]`."""
-    return np.stack([each[0].float().numpy() for each in maps])
+    return np.stack([each[0].float().cpu().numpy() for each in maps])

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchformer.data.tokenized.columns import InputColumns, input_table
-from scratchformer.data.tokenized.texts import encode_texts
-from scratchformer.pretrained.inference import padded_inputs
-from scratchformer.text.inputs import ModelInputs
+from scratchformer.visualization.analysis.model_input import ModelInput
 from scratchformer.visualization.analysis.predictions import UnavailableError
 
 if TYPE_CHECKING:
@@ -36,20 +33,22 @@ class Attribution:
 
 
 def integrated_gradients(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    inputs: ModelInputs,
-    text: str,
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", row: ModelInput
 ) -> Attribution:
-    """Attribute the likeliest label's logit to the tokens of `text`.
+    """Attribute the likeliest label's logit to the tokens of what the model reads of `row`.
 
     The empty text has the same special tokens and padding in place of all others.
 
     Raises:
-        UnavailableError: captum is not installed.
+        UnavailableError: captum is not installed, or it cannot take this model apart.
     """
     import torch
 
+    if model.config.is_encoder_decoder:
+        raise UnavailableError(
+            f"{type(model).__name__} reads the text twice, in the encoder and in the decoder; the "
+            "line from an empty text goes through one of them."
+        )
     try:
         from captum.attr import LayerIntegratedGradients
     except ImportError as error:
@@ -57,23 +56,26 @@ def integrated_gradients(
             "Needs the library captum: pip install 'scratchformer[attribution]'."
         ) from error
 
-    read = encode_texts(inputs, [text])
-    batch = padded_inputs(model, InputColumns.of(input_table(read)), np.array([0]))
-    ids = batch.pop("input_ids")
+    ids = row.batch["input_ids"]
+    rest = {name: tensor for name, tensor in row.batch.items() if name != "input_ids"}
     special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
     empty = torch.where(special, ids, torch.full_like(ids, tokenizer.pad_token_id or 0))
 
-    def logits(rows: Any) -> Any:
-        others = {name: tensor.expand_as(rows) for name, tensor in batch.items()}
-        return model(input_ids=rows, **others).logits
+    def logits(inputs: Any) -> Any:
+        shared = {name: tensor.expand_as(inputs) for name, tensor in rest.items()}
+        return model(input_ids=inputs, **shared).logits
 
     with torch.inference_mode():
         full, none = logits(ids)[0], logits(empty)[0]
     label = int(full.argmax())
-    found = LayerIntegratedGradients(logits, model.get_input_embeddings()).attribute(
-        ids, baselines=empty, target=label, n_steps=STEPS, internal_batch_size=STEPS
-    )
+    try:
+        found = LayerIntegratedGradients(logits, model.get_input_embeddings()).attribute(
+            ids, baselines=empty, target=label, n_steps=STEPS, internal_batch_size=STEPS
+        )
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UnavailableError(
+            f"captum cannot attribute {type(model).__name__}: {str(error).splitlines()[0]}"
+        ) from error
     values: NDArray[np.float64] = found[0].double().sum(dim=-1).numpy()
     change = float(full[label] - none[label])
-    tokens = inputs.source.tokens(read.ids[0])
-    return Attribution(label, tokens, values, change, float(values.sum()) - change)
+    return Attribution(label, list(row.tokens), values, change, float(values.sum()) - change)

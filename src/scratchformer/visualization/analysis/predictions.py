@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from scratchformer.base.files import read_json
-from scratchformer.base.layout import HISTORY, METRICS, PREDICTIONS, TrackName
+from scratchformer.base.layout import PREDICTIONS, TRACKS, TrackName
 from scratchformer.data.preparation.prepared import Info
 from scratchformer.evaluation.tables.csv_injection import original
 
@@ -52,7 +49,7 @@ def load_history(track: TrackName, part: str) -> pd.DataFrame:
     Raises:
         UnavailableError: the file is absent or holds no row.
     """
-    path = HISTORY / track / f"{part}.csv"
+    path = TRACKS[track].history / f"{part}.csv"
     if not path.exists():
         raise UnavailableError(f"{path.as_posix()} does not exist.")
     history = pd.read_csv(path)
@@ -100,13 +97,12 @@ def best_control(track: TrackName) -> str | None:
     return max(sorted(found), key=_share_right, default=None)
 
 
+def right_rows(predictions: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether each row of a table of predictions is right: exactly the text, or the label."""
+    if "exact" in predictions:
+        return predictions["exact"]
+    return predictions["prediction"] == predictions["label"]
+
+
 def _share_right(name: str) -> float:
-    table = load_predictions(name)
-    right = table["exact"] if "exact" in table else table["prediction"] == table["label"]
-    return float(right.mean())
-
-
-def load_metrics(path: Path = METRICS) -> dict[str, Any]:
-    """reports/metrics.json."""
-    metrics: dict[str, Any] = read_json(path)
-    return metrics
+    return float(right_rows(load_predictions(name)).mean())

@@ -1,104 +1,77 @@
 """The numbers of reports/metrics.json as scores of systems, in the order in which they are read."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from scratchformer.base.layout import TrackName
-from scratchformer.base.measures import MEASURES
-from scratchformer.evaluation.systems.names import SYSTEMS
-from scratchformer.visualization.plots.scores import Score
-
-# Name on the page and the better direction; the order is that of columns and panels.
-METRICS: Mapping[str, tuple[str, str]] = {
-    key: (measure.title, "higher" if measure.higher_is_better else "lower")
-    for key, measure in MEASURES.items()
-}
-BETTER = dict(METRICS.values())
-# In the table only: a bar says nothing without a scale, or says what another one says already.
-WITHOUT_BARS = {measure.title for measure in MEASURES.values() if not measure.as_bar}
-_WITH_TRANSFORMER = ("probe", "scratch")
+from scratchformer.base.measures import MEASURES, Measure, shown
+from scratchformer.evaluation.significance.paired_tests import p_value_text
+from scratchformer.evaluation.systems.names import SYSTEMS, in_reading_order
+from scratchformer.record.metrics import Metrics, TrackScores
 
 
-def scores_of_track(track: TrackName, node: Mapping[str, Any]) -> list[Score]:
-    """All scores under `scratch` or `finetune`, from the weakest claim to the model."""
-    baselines = node.get("baselines", {})
-    simple = {key: values for key, values in baselines.items() if key not in _WITH_TRANSFORMER}
-    others = {key: values for key, values in baselines.items() if key in _WITH_TRANSFORMER}
-    systems = {**simple, "scratch": node}
-    if track == "finetune":
-        before, after = ({key: node[key]} if key in node else {} for key in ("before", "after"))
-        systems = {**simple, **before, **others, **after}
-    own = "scratch" if track == "scratch" else "after"
-    roles = {"before": "before", own: "after"}
+@dataclass(frozen=True)
+class Score:
+    """One number of one system. `low` and `high` are null where no interval was computed."""
+
+    system: str
+    role: str  # before | after | control
+    measure: Measure
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def text(self) -> str:
+        """`37.9 % [36.8, 39.1]`"""
+        return self.measure.text_with_ends(self.value, self.low, self.high)
+
+
+def scores_of_track(track: TrackScores) -> list[Score]:
+    """All scores of a track, from the weakest claim to its own model."""
+    roles = {"before": "before", track.own.name: "after"}
     return [
-        score
-        for key, values in systems.items()
-        for score in _scores(system_name(key), roles.get(key, "control"), values)
+        Score(
+            SYSTEMS[system.name].title,
+            roles.get(system.name, "control"),
+            measure,
+            system.scores[measure.key],
+            *system.ends(measure.key),
+        )
+        for system in in_reading_order(track)
+        for measure in shown(system.scores)
     ]
 
 
-def system_name(key: str) -> str:
-    """A system as it is written on the page."""
-    return SYSTEMS[key].title if key in SYSTEMS else key.replace("_", " ")
+def difference_rows(track: TrackScores, smallest_p: float) -> list[list[str]]:
+    """Paired differences of the track's model to every other system, as rows of a table: compared
+    with, measure, difference with interval, p-value of the permutation test.
+
+    Args:
+        smallest_p: the smallest p-value that this number of resamples can give.
+    """
+    return [
+        [
+            SYSTEMS[system.name].title,
+            MEASURES[key].title,
+            MEASURES[key].difference_text(change.value, change.low, change.high),
+            p_value_text(change.p_value, smallest_p).removeprefix("p = "),
+        ]
+        for system in in_reading_order(track)
+        for key, change in track.differences.get(system.name, {}).items()
+        if MEASURES[key].said_by not in track.differences[system.name]
+    ]
 
 
-def _scores(system: str, role: str, values: Mapping[str, Any]) -> Iterator[Score]:
-    intervals = values.get("intervals", {})
-    for key, (metric, _) in METRICS.items():
-        if isinstance(values.get(key), int | float) and not _said_by_wer(key, values):
-            interval = intervals.get(key, {})
-            yield Score(
-                system, role, metric, values[key], interval.get("low"), interval.get("high")
-            )
-
-
-def _said_by_wer(key: str, values: Mapping[str, Any]) -> bool:
-    """The share of exact rows is one minus the word error rate; once is enough."""
-    return key == "exact_match" and "wer" in values
-
-
-def difference_rows(node: Mapping[str, Any]) -> list[list[str]]:
-    """Paired differences of a track's model to every other system, as table rows: compared with,
-    metric, difference, interval, McNemar's p-value, permutation p-value."""
-    rows: list[list[str]] = []
-    if "delta" in node:
-        rows += _differences(system_name("before"), node["delta"])
-    for key, against in node.get("against", {}).items():
-        rows += _differences(system_name(key), against)
-    return rows
-
-
-def _differences(system: str, changes: Mapping[str, Any]) -> Iterator[list[str]]:
-    for key, change in changes.items():
-        if not _said_by_wer(key, changes):
-            ends = f"[{change['low']:+.3f}, {change['high']:+.3f}]" if "low" in change else ""
-            yield [
-                system,
-                METRICS[key][0] if key in METRICS else key,
-                f"{change['value']:+.3f}",
-                ends,
-                "",
-                _p_value(change["p_value"]),
-            ]
-
-
-def _p_value(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def signatures(node: Mapping[str, Any]) -> list[str]:
+def signatures(track: TrackScores) -> Iterator[str]:
     """What sacrebleu asks to be named beside its scores."""
-    return [str(value) for key, value in node.items() if key.endswith("_signature")]
+    for key, value in track.own.notes.items():
+        if key.endswith("_signature"):
+            yield str(value)
 
 
-def method(metrics: Mapping[str, Any], track: TrackName) -> str:
+def method(metrics: Metrics, track: TrackScores) -> str:
     """How the intervals of a track were made: "95% bootstrap intervals (2,000 resamples of …)"."""
-    settings, node = metrics.get("method"), metrics.get(track, {})
-    if not settings:
-        return "intervals of a method that metrics.json does not name"
-    groups = node.get("groups", node.get("n", 0))
-    unit = f"{groups:,} groups" if groups < node.get("n", 0) else "rows"
+    unit = f"{track.groups:,} groups" if track.grouped else "rows"
     return (
-        f"{settings['confidence']:.0%} bootstrap intervals "
-        f"({settings['resamples']:,} resamples of {unit})"
+        f"{metrics.confidence:.0%} bootstrap intervals "
+        f"({metrics.resamples:,} resamples of {unit})"
     )

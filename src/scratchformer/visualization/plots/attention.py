@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from scratchformer.visualization.analysis.text import every, line_pitch, numbered, token_label
+from scratchformer.visualization.plots.labels import every, line_pitch, numbered, token_label
 from scratchformer.visualization.plots.style import (
     NORMAL,
     ORDERED,

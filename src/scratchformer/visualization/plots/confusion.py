@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scratchformer.visualization.analysis.text import every, printable, shorten
+from scratchformer.visualization.plots.labels import every, printable, shorten
 from scratchformer.visualization.plots.style import ORDERED, PAGE_WIDTH, SMALL, styled
 
 _MIN_CELL_WITH_NUMBER = 0.27  # inches: three digits of 8 points

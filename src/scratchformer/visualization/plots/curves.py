@@ -1,17 +1,21 @@
-"""What happened during a training: losses, learning rate, gradient norms, validation scores.
+"""What happened during a training: losses, learning rate, gradients, scores, and every layer.
 
 Data in are the histories that the trainings write: `train` with the columns `step, loss,
-learning_rate, gradient_norm`, `valid` with `step, loss` and one column a score.
+learning_rate, gradient_norm`, `valid` with `step, loss` and one column a score, `diagnostics` with
+`step` and columns `<layer>.<quantity>`.
 """
 
 import math
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from scratchformer.visualization.plots.style import (
     GREY,
+    NORMAL,
+    ORDERED,
     PAGE_WIDTH,
     SMALL,
     TRAIN,
@@ -20,6 +24,13 @@ from scratchformer.visualization.plots.style import (
 )
 
 _WIDE = (PAGE_WIDTH * 0.8, 3.4)
+# Quantity, what the panel is called, what its colours mean.
+_LAYER_PANELS = (
+    ("gradient_norm", "length of the gradient", "log10"),
+    ("update_ratio", "size of one update", "log10 of update / weights"),
+)
+_LEAST = 1e-12
+_DECADES = 3  # below the median; the last update of a schedule that ends at 0 lies far lower
 
 
 @styled
@@ -104,6 +115,34 @@ def score_curves(valid: pd.DataFrame, title: str) -> Figure:
         axes.locator_params(axis="x", nbins=4)
         if len(valid) == 1:
             axes.set_xticks(valid["step"])
+    return figure
+
+
+@styled
+def layer_map(diagnostics: pd.DataFrame, title: str) -> Figure:
+    """Two maps with one row a layer, inputs at the top, and one column a diagnosis."""
+    suffix = f".{_LAYER_PANELS[0][0]}"
+    layers = [c.removesuffix(suffix) for c in diagnostics.columns if c.endswith(suffix)]
+    height = 1.3 + 0.24 * len(layers)
+    figure = Figure(figsize=(PAGE_WIDTH, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left")
+    steps = diagnostics["step"]
+    shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 6)).round().astype(int))
+    for place, (quantity, title_of_panel, label) in enumerate(_LAYER_PANELS, 1):
+        values = diagnostics[[f"{layer}.{quantity}" for layer in layers]].to_numpy(float).T
+        if quantity == "gradient_norm":
+            values = np.log10(np.maximum(values, _LEAST))
+        axes = figure.add_subplot(1, 2, place, xlabel="updates")
+        axes.set_title(title_of_panel, fontsize=NORMAL)
+        axes.grid(visible=False)
+        floor = max(values.min(), np.median(values) - _DECADES)
+        image = axes.imshow(
+            values, aspect="auto", cmap=ORDERED, interpolation="nearest", vmin=floor
+        )
+        axes.set_xticks(shown, [f"{steps.iloc[index]:,}" for index in shown])
+        axes.set_yticks(range(len(layers)), layers if place == 1 else [])
+        beyond = "min" if values.min() < floor else "neither"
+        figure.colorbar(image, ax=axes, label=label, extend=beyond)
     return figure
 
 

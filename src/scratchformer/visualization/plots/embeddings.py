@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scratchformer.visualization.analysis.projection import Vectors
-from scratchformer.visualization.analysis.text import printable, shorten, token_label
+from scratchformer.visualization.plots.labels import printable, shorten, token_label
 from scratchformer.visualization.plots.style import (
     GREY,
     NORMAL,

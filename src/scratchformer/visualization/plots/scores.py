@@ -1,11 +1,12 @@
-"""Systems side by side: one panel a metric, one bar a system, with its interval."""
+"""Systems side by side: one panel a measure, one bar a system, with its interval."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
-from scratchformer.visualization.analysis.text import printable, shorten
+from scratchformer.visualization.analysis.results import Score
+from scratchformer.visualization.plots.labels import printable, shorten
 from scratchformer.visualization.plots.style import (
     AFTER,
     BEFORE,
@@ -18,38 +19,22 @@ from scratchformer.visualization.plots.style import (
 ROLE_COLORS: Mapping[str, str] = {"before": BEFORE, "after": AFTER, "control": CONTROL}
 
 
-@dataclass(frozen=True)
-class Score:
-    """One number of one system. `low` and `high` are null where no interval was computed."""
-
-    system: str
-    role: str  # before | after | control
-    metric: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    def text(self) -> str:
-        """ "0.812 [0.801, 0.823]" """
-        interval = "" if self.low is None else f" [{self.low:.3f}, {self.high:.3f}]"
-        return f"{self.value:.3f}{interval}"
-
-
 @styled
-def score_bars(scores: Sequence[Score], title: str, better: Mapping[str, str]) -> Figure:
-    """Horizontal bars from zero, values written beside them; `better` is "higher" or "lower"."""
-    metrics = list(dict.fromkeys(score.metric for score in scores))
+def score_bars(scores: Sequence[Score], title: str) -> Figure:
+    """Horizontal bars from zero, values written beside them."""
+    measures = list(dict.fromkeys(score.measure for score in scores))
     systems = list(dict.fromkeys(score.system for score in scores))
     figure = Figure(
-        figsize=(PAGE_WIDTH * 0.75, len(metrics) * (0.3 * len(systems) + 0.75) + 0.4),
+        figsize=(PAGE_WIDTH * 0.75, len(measures) * (0.3 * len(systems) + 0.75) + 0.4),
         layout="constrained",
     )
     figure.suptitle(title, x=0.01, ha="left")
-    for index, metric in enumerate(metrics, 1):
-        axes = figure.add_subplot(len(metrics), 1, index)
-        axes.set_title(f"{metric} ({better.get(metric, 'higher')} is better)", fontsize="medium")
+    for index, measure in enumerate(measures, 1):
+        axes = figure.add_subplot(len(measures), 1, index)
+        better = "higher" if measure.higher_is_better else "lower"
+        axes.set_title(f"{measure.title} ({better} is better)", fontsize="medium")
         axes.grid(False, axis="y")
-        shown = [score for score in scores if score.metric == metric]
+        shown = [score for score in scores if score.measure == measure]
         for row, score in enumerate(shown):
             axes.barh(row, score.value, color=ROLE_COLORS[score.role], height=0.62)
             end = score.value
@@ -66,4 +51,6 @@ def score_bars(scores: Sequence[Score], title: str, better: Mapping[str, str]) -
         axes.invert_yaxis()
         largest = max(max(score.high or 0, score.value) for score in shown)
         axes.set_xlim(0, max(1.0, largest) if largest <= 1 else largest * 1.05)
+        if measure.percent:
+            axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     return figure

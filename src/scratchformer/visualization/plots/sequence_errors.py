@@ -1,35 +1,14 @@
-"""Where a sequence model goes wrong: which tokens it confuses, and at which lengths."""
+"""The errors of a sequence model as figures: frequent edits, and error rates by length."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scratchformer.visualization.analysis.text import line_pitch, token_label
+from scratchformer.visualization.plots.labels import line_pitch, token_label
 from scratchformer.visualization.plots.style import BLUE, PAGE_WIDTH, SMALL, VERMILLION, styled
-
-NOTHING = "∅"
-
-
-def edits(predicted: Sequence[str], references: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
-    """The (reference token, predicted token) pairs that turn the nearest reference into the
-    prediction; `NOTHING` stands for a token that was left out or put in.
-
-    >>> edits(["B", "AA"], [["B", "AE", "T"]])
-    [('AE', 'AA'), ('T', '∅')]
-    """
-    from rapidfuzz.distance import Levenshtein
-
-    nearest = min(references, key=lambda reference: Levenshtein.distance(reference, predicted))
-    pairs = []
-    for operation in Levenshtein.editops(nearest, predicted):
-        was = NOTHING if operation.tag == "insert" else nearest[operation.src_pos]
-        became = NOTHING if operation.tag == "delete" else predicted[operation.dest_pos]
-        pairs.append((was, became))
-    return pairs
 
 
 @styled
@@ -53,28 +32,6 @@ def common_edits(counts: Counter[tuple[str, str]], title: str, shown: int = 20) 
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.margins(x=0.12)
     return figure
-
-
-def rates_by_length(predictions: pd.DataFrame, most: int = 12) -> pd.DataFrame:
-    """Error rates by reference length in tokens: `length, rows, token_error, row_error`.
-
-    Lengths are joined into at most `most` groups of about equally many rows.
-    """
-    groups = predictions["reference_length"]
-    if groups.nunique() > most:
-        groups = pd.qcut(groups, most, duplicates="drop")
-    rows = []
-    for _, part in predictions.groupby(groups, observed=True):
-        low, high = part["reference_length"].min(), part["reference_length"].max()
-        rows.append(
-            {
-                "length": f"{low}" if low == high else f"{low}–{high}",
-                "rows": len(part),
-                "token_error": part["distance"].sum() / max(part["reference_length"].sum(), 1),
-                "row_error": 1 - part["exact"].mean(),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 @styled

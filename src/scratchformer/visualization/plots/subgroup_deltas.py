@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scratchformer.visualization.analysis.text import line_pitch, printable, shorten
+from scratchformer.visualization.plots.labels import line_pitch, printable, shorten
 from scratchformer.visualization.plots.style import (
     AFTER,
     BEFORE,
@@ -21,7 +21,7 @@ MOST_KINDS = 60  # more do not fit on a page
 
 
 @styled
-def effect_lines(
+def subgroup_deltas(
     effect: pd.DataFrame, title: str, measure: str, sides: tuple[str, str] = ("before", "after")
 ) -> Figure:
     """One line a kind of row, from the first system to the second, in the order given.

@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from scratchformer.visualization.analysis.text import line_pitch, token_label
+from scratchformer.visualization.plots.labels import line_pitch, token_label
 from scratchformer.visualization.plots.style import AFTER, BEFORE, PAGE_WIDTH, styled
 
 
 @styled
-def token_flow(
+def token_bars(
     shares: Mapping[str, NDArray[np.float32]], tokens: Sequence[str], title: str
 ) -> Figure:
     """Shares `[tokens]` of "before" and "after" as bars, in the order of the sentence."""

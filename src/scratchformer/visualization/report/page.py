@@ -58,7 +58,7 @@ def or_missing(title: str, items: Iterable[Item]) -> Iterator[Item]:
 
 
 @dataclass(frozen=True)
-class Chapter:
+class Section:
     """A part of the report. `items` may be a generator: figures are drawn when they are saved."""
 
     key: str
@@ -87,7 +87,7 @@ class _Embedded:
 
 
 def write_report(
-    chapters: Iterable[Chapter],
+    sections: Iterable[Section],
     facts: Sequence[tuple[str, str]],
     figures: Path,
     page: Path,
@@ -103,9 +103,9 @@ def write_report(
     """
     contents = Contents()
     parts = []
-    for chapter in chapters:
+    for section in sections:
         items: list[_Embedded | Table | Missing] = []
-        for item in chapter.items:
+        for item in section.items:
             match item:
                 case Picture():
                     if item.name in contents.pictures:
@@ -118,7 +118,7 @@ def write_report(
                 case Missing():
                     contents.missing.append(item)
                     items.append(item)
-        parts.append((chapter, items))
+        parts.append((section, items))
     environment = Environment(
         loader=PackageLoader("scratchformer.visualization.report", "."),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -129,7 +129,7 @@ def write_report(
     environment.tests["picture"] = lambda item: isinstance(item, _Embedded)
     environment.tests["table"] = lambda item: isinstance(item, Table)
     template = environment.get_template("page.html.jinja")
-    html = template.render(title=title, facts=facts, chapters=parts)
+    html = template.render(title=title, facts=facts, sections=parts)
     with write_whole(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return contents

@@ -1,54 +1,39 @@
-"""Chapter: inside the from-scratch model."""
+"""Section: inside the from-scratch model."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.tasks import Task
 from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.text.inputs import ModelInputs
 from scratchformer.text.tokenizers import SPECIAL_TOKENS
 from scratchformer.visualization.analysis.attention import (
-    MAX_TOKENS,
     Attention,
-    choose_examples,
     scratch_attention,
-    sharpest_layer,
     token_embeddings,
 )
-from scratchformer.visualization.analysis.predictions import UnavailableError, load_predictions
+from scratchformer.visualization.analysis.attention_summary import sharpest_layer
+from scratchformer.visualization.analysis.examples import MAX_TOKENS, choose_examples
+from scratchformer.visualization.analysis.predictions import (
+    UnavailableError,
+    load_predictions,
+    right_rows,
+)
 from scratchformer.visualization.analysis.projection import principal_components
-from scratchformer.visualization.analysis.text import printable, shorten
 from scratchformer.visualization.analysis.tokens import token_kinds
 from scratchformer.visualization.plots.attention import attention_grid, attention_map
 from scratchformer.visualization.plots.embeddings import token_map
-from scratchformer.visualization.report.page import Chapter, Item, Picture, or_missing
+from scratchformer.visualization.plots.labels import printable, shorten
+from scratchformer.visualization.report.page import Item, Picture, Section, or_missing
+from scratchformer.visualization.report.pretrained import KINDS
 
 if TYPE_CHECKING:
     from scratchformer.text.tokenizers import TokenizerPair
     from scratchformer.transformer.weights import Model
-
-_KINDS = {
-    "encoder": (
-        "Encoder self-attention",
-        "Where each source position looks while the source is read. Diagonals next to the main "
-        "one are heads that look at neighbours; bright columns are positions that many use.",
-    ),
-    "decoder": (
-        "Decoder self-attention",
-        "Where the decoder looks in what it has written, to predict the token of the row. The "
-        "upper right is empty: the future is masked.",
-    ),
-    "cross": (
-        "Cross-attention",
-        "Which source tokens the decoder reads to predict the token of the row. A staircase from "
-        "upper left to lower right is an alignment that the model found by itself.",
-    ),
-}
-
 
 @dataclass(frozen=True)
 class ScratchModel:
@@ -57,12 +42,12 @@ class ScratchModel:
     model: "Model"
     tokenizers: "TokenizerPair"
     inputs: ModelInputs
-    task: TaskName
+    task: Task
 
 
-def scratch_chapter(scratch: ScratchModel, examples: int, points: int) -> Chapter:
+def scratch_section(scratch: ScratchModel, examples: int, points: int) -> Section:
     """Attention of `examples` test rows, and at most `points` token embeddings."""
-    return Chapter(
+    return Section(
         "scratch-inside",
         "Inside the from-scratch model",
         "Attention shows what a position reads from others, not why the model answers as it does: "
@@ -83,13 +68,13 @@ def _attention(scratch: ScratchModel, count: int) -> Iterator[Item]:
     for number, row in enumerate(rows.to_dict("records"), 1):
         source, answer = row["input"], row["prediction"]
         # A classifier answers with a class, which no decoder has written.
-        target = answer if scratch.task == "seq2seq" else None
+        target = None if scratch.task.labelled else answer
         read, said = (shorten(printable(text), 50) for text in (source, answer))
         shown = f"{read} → {said or '(nothing)'}"
         for kind, attention in scratch_attention(
             scratch.model, scratch.tokenizers, scratch.inputs, source, target
         ).items():
-            title, how = _KINDS[kind]
+            title, how = KINDS[kind]
             yield Picture(
                 f"scratch-{kind}-attention-{number}",
                 f"{title}: {shown}",
@@ -122,18 +107,14 @@ def _readable(attention: Attention, number: int, shown: str) -> Picture:
 
 def example_rows(predictions: pd.DataFrame, scratch: ScratchModel, count: int) -> pd.DataFrame:
     """The test rows to look at, with the column `input` for what the model read."""
-    column, right = ("source", predictions.get("exact")) if scratch.task == "seq2seq" else (
-        "text", predictions["prediction"] == predictions["label"]
-    )
+    column = scratch.task.input_field
     # A few thousand rows hold every length; encoding millions would take longer than drawing.
     few = predictions.head(5000)
     lengths = [len(ids) for ids in encode_texts(scratch.inputs, few[column].tolist()).ids]
     if scratch.inputs.target is not None:
         predicted = scratch.inputs.encode_targets(few["prediction"].tolist()).ids
         lengths = [max(a, len(b)) for a, b in zip(lengths, predicted, strict=True)]
-    chosen = choose_examples(
-        lengths, cast(pd.Series, right).head(5000).tolist(), few["id"].tolist(), count
-    )
+    chosen = choose_examples(lengths, right_rows(few).tolist(), few["id"].tolist(), count)
     return few.iloc[chosen].rename(columns={column: "input"})
 
 

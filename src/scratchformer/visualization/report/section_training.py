@@ -1,18 +1,17 @@
-"""Chapter: how a training went."""
+"""Section: how a training went."""
 
 from collections.abc import Iterator
 
-from scratchformer.base.layout import HISTORY, TrackName
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.layout import TRACKS, TrackName
 from scratchformer.visualization.analysis.predictions import load_history
 from scratchformer.visualization.plots.curves import (
     gradient_norm_curve,
+    layer_map,
     learning_rate_curve,
     loss_curve,
     score_curves,
 )
-from scratchformer.visualization.plots.layers import layer_map
-from scratchformer.visualization.report.page import Chapter, Item, Missing, Picture, or_missing
+from scratchformer.visualization.report.page import Item, Missing, Picture, Section, or_missing
 
 MODEL_NAMES: dict[TrackName, str] = {
     "scratch": "from-scratch model",
@@ -20,31 +19,32 @@ MODEL_NAMES: dict[TrackName, str] = {
 }
 
 
-def training_chapter(track: TrackName, task: TaskName, clip_norm: float | None) -> Chapter:
+def training_section(track: TrackName, loss_unit: str, clip_norm: float | None) -> Section:
     """Losses, learning rate, gradient norms and validation scores of one training.
 
-    `clip_norm` is the largest gradient norm that the training let through, if it is known.
+    Args:
+        loss_unit: what one value of the loss is an average of.
+        clip_norm: the largest gradient norm that the training let through, if it is known.
     """
-    return Chapter(
+    return Section(
         f"training-{track}",
         f"Training of the {MODEL_NAMES[track]}",
         "One update is one step of the optimizer. Validation rows are never trained on; the model "
         "of the best validation is the one that is kept and tested.",
-        or_missing(f"Curves of the {MODEL_NAMES[track]}", _items(track, task, clip_norm)),
+        or_missing(f"Curves of the {MODEL_NAMES[track]}", _items(track, loss_unit, clip_norm)),
     )
 
 
-def _items(track: TrackName, task: TaskName, clip_norm: float | None) -> Iterator[Item]:
+def _items(track: TrackName, loss_unit: str, clip_norm: float | None) -> Iterator[Item]:
     name = MODEL_NAMES[track]
     train, valid = load_history(track, "train"), load_history(track, "valid")
-    unit = "nats per target token" if task == "seq2seq" else "nats per row"
     yield Picture(
         f"{track}-loss",
         "Loss",
         "Both lines should fall; where validation turns up while training goes on falling, the "
         "model has begun to learn its rows by heart. The training objective includes label "
         "smoothing and dropout, validation does not, so it may lie below. Dotted: best validation.",
-        loss_curve(train, valid, f"Loss of the {name}", unit),
+        loss_curve(train, valid, f"Loss of the {name}", loss_unit),
     )
     if "learning_rate" in train:
         yield Picture(
@@ -74,7 +74,7 @@ def _items(track: TrackName, task: TaskName, clip_norm: float | None) -> Iterato
             "updates as the validation loss.",
             score_curves(valid, f"Validation scores of the {name}"),
         )
-    if (HISTORY / track / "diagnostics.csv").exists():  # only the scratch track looks inside
+    if (TRACKS[track].history / "diagnostics.csv").exists():  # only the scratch track looks inside
         diagnostics = load_history(track, "diagnostics")
         yield Picture(
             f"{track}-layers",

@@ -1,6 +1,6 @@
 """Labels can be drawn, are short enough, and say what they stand for."""
 
-from scratchformer.visualization.analysis.text import (
+from scratchformer.visualization.plots.labels import (
     every,
     line_pitch,
     numbered,

@@ -5,18 +5,15 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from scratchformer.visualization.plots.prediction_flips import (
-    change_arrows,
-    most_changed,
-    sequence_changes,
-)
-from scratchformer.visualization.plots.sequence_errors import (
+from scratchformer.visualization.analysis.prediction_flips import most_changed, sequence_flips
+from scratchformer.visualization.analysis.sequence_errors import (
     NOTHING,
-    common_edits,
+    count_edits,
     edits,
-    error_by_length,
     rates_by_length,
 )
+from scratchformer.visualization.plots.prediction_flips import flip_arrows
+from scratchformer.visualization.plots.sequence_errors import common_edits, error_by_length
 
 from .conftest import PHONES, WORDS, overlapping, sequence_predictions, texts_of
 
@@ -39,7 +36,7 @@ def test_the_largest_change_comes_first_and_ties_go_by_id() -> None:
 def test_sequences_are_compared_row_by_row() -> None:
     before, after = sequence_predictions(ANSWERS, seed=1), sequence_predictions(ANSWERS, seed=2)
     shuffled = before.sample(frac=1, random_state=0)
-    changes = sequence_changes(shuffled, after).set_index("id")
+    changes = sequence_flips(shuffled, after).set_index("id")
     for word in WORDS:
         was = bool(before.set_index("id").loc[word, "exact"])
         now = bool(after.set_index("id").loc[word, "exact"])
@@ -57,7 +54,7 @@ def test_arrows_go_from_the_first_system_to_the_second() -> None:
         {"text": ["<script>$x$", "y" * 300], "label": ["K", "L" * 99],
          "score_before": [0.1, 0.2], "score_after": [0.9, 0.7]}
     )
-    figure = change_arrows(rows, rows.head(0), "t", "probability", ("zero-shot", "tuned"))
+    figure = flip_arrows(rows, rows.head(0), "t", "probability", ("zero-shot", "tuned"))
     (axes,) = figure.axes  # no empty panel for the direction without rows
     before, after = (scatter.get_offsets()[:, 0].tolist() for scatter in axes.collections)
     assert (before, after) == ([0.1, 0.2], [0.9, 0.7])
@@ -73,7 +70,7 @@ def test_labels_of_arrows_are_readable(count: int) -> None:
         {"text": ["a long description " * 5] * count, "label": ["09"] * count,
          "score_before": [0.1] * count, "score_after": [-0.5] * count}
     )
-    figure = change_arrows(rows, rows, "t", "probability")
+    figure = flip_arrows(rows, rows, "t", "probability")
     assert all(text.get_fontsize() >= 8 for text in texts_of(figure))
     for axes in figure.axes:
         assert overlapping(axes.get_yticklabels()) == []
@@ -86,6 +83,18 @@ def test_edits_turn_the_nearest_reference_into_the_answer() -> None:
     assert edits(["B", "AE"], references) == [("T", NOTHING)]
     assert edits(["B", "AE", "T", "T"], references) == [(NOTHING, "T")]
     assert edits([], [["A"]]) == [("A", NOTHING)]
+
+
+def test_edits_of_wrong_rows_are_counted_in_the_unit_of_the_answers() -> None:
+    rows = pd.DataFrame(
+        {"prediction": ["B AA T", "K AE T", "B AA T S"], "references": [["B AE T"]] * 3,
+         "exact": [False, True, False]}
+    )
+    assert count_edits(rows) == Counter({("AE", "AA"): 2, (NOTHING, "S"): 1})
+    letters = pd.DataFrame(
+        {"prediction": ["abd"], "references": [["abc"]], "exact": [False]}
+    )
+    assert count_edits(letters) == Counter({("c", "d"): 1})
 
 
 def test_frequent_edits_are_sorted_and_counted() -> None:

@@ -1,0 +1,167 @@
+"""Items that show the attention of a pretrained model, before and after fine-tuning."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scratchformer.base.tasks import TASKS
+from scratchformer.data.preparation.prepared import Info
+from scratchformer.data.tokenized.texts import encode_texts
+from scratchformer.text.inputs import ModelInputs
+from scratchformer.visualization.analysis.attention import Attention, pretrained_attention
+from scratchformer.visualization.analysis.attention_summary import attention_rollout
+from scratchformer.visualization.analysis.examples import MAX_TOKENS, choose_examples
+from scratchformer.visualization.analysis.model_input import ModelInput, model_input
+from scratchformer.visualization.analysis.predictions import (
+    UnavailableError,
+    load_predictions,
+    right_rows,
+)
+from scratchformer.visualization.plots.attention import attention_grid
+from scratchformer.visualization.plots.labels import printable, shorten
+from scratchformer.visualization.plots.token_bars import token_bars
+from scratchformer.visualization.report.page import Item, Picture
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+KINDS = {
+    "encoder": (
+        "Encoder self-attention",
+        "Where each source position looks while the source is read. Diagonals next to the main "
+        "one are heads that look at neighbours; bright columns are positions that many use, "
+        "often [CLS], [SEP] or the full stop: a head's way of doing nothing.",
+    ),
+    "decoder": (
+        "Decoder self-attention",
+        "Where the decoder looks in what it has written, to predict the token of the row. The "
+        "upper right is empty: the future is masked.",
+    ),
+    "cross": (
+        "Cross-attention",
+        "Which source tokens the decoder reads to predict the token of the row. A staircase from "
+        "upper left to lower right is an alignment that the model found by itself.",
+    ),
+}
+_FIRST_ROWS = 5000  # hold every length; tokenizing millions would take longer than drawing
+
+
+@dataclass(frozen=True)
+class PretrainedPair:
+    """The same architecture with the weights of before and of after, and their tokenizer.
+
+    Both are loaded with eager attention: fused kernels give no maps.
+    """
+
+    before: "PreTrainedModel"
+    after: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    inputs: ModelInputs
+
+    def read(self, text: str) -> ModelInput:
+        """What the models read of a text, or of two with a tab between them."""
+        return model_input(self.after, self.inputs, text)
+
+    def reads_first_token(self, row: ModelInput) -> bool:
+        """Whether the classifier reads the state of the first token, as BERT's does."""
+        two_sided = self.after.config.is_encoder_decoder
+        return not two_sided and row.tokens[0] == self.tokenizer.cls_token
+
+    def attention(self, row: ModelInput, answer: str | None) -> dict[str, dict[str, Attention]]:
+        """kind → side ("before", "after") → maps, for a row and what was written for it."""
+        import torch
+
+        written = None
+        if answer is not None:
+            (ids,) = self.inputs.encode_targets([answer]).ids
+            written = (torch.tensor([ids]), self.tokenizer.convert_ids_to_tokens(ids))
+        sides = {
+            side: pretrained_attention(model, row.batch, row.tokens, written)
+            for side, model in (("before", self.before), ("after", self.after))
+        }
+        return {
+            kind: {side: found[kind] for side, found in sides.items()} for kind in sides["after"]
+        }
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that is looked at: what the model reads, what it answered, and how it is called."""
+
+    row: ModelInput
+    answer: str | None  # written by a decoder; null where the answer is a label
+    title: str
+
+
+def example_rows(pair: PretrainedPair, info: Info, count: int) -> list[Example]:
+    """The test rows that are looked at.
+
+    Raises:
+        UnavailableError: none is short enough.
+    """
+    task = TASKS[info.task]
+    table = load_predictions("finetune-after").head(_FIRST_ROWS)
+    texts = table[task.input_field].tolist()
+    # The length of each row first: asking the library for all at once takes a tenth of the time.
+    lengths = [len(ids) for ids in encode_texts(pair.inputs, texts).ids]
+    answers = table["prediction"].tolist()
+    if not task.labelled:
+        written = pair.inputs.encode_targets(answers).ids
+        lengths = [max(read, len(ids)) for read, ids in zip(lengths, written, strict=True)]
+    chosen = choose_examples(lengths, right_rows(table).tolist(), table["id"].tolist(), count)
+    if not chosen:
+        raise UnavailableError(f"No test row has 2 to {MAX_TOKENS} tokens.")
+    return [
+        Example(
+            pair.read(texts[place]),
+            None if task.labelled else answers[place],
+            shorten(printable(texts[place].replace("\t", " / ")), 80),
+        )
+        for place in chosen
+    ]
+
+
+def attention_items(pair: PretrainedPair, info: Info, count: int) -> Iterator[Item]:
+    """Every layer and head of every kind of attention, before and after, for each example."""
+    for number, example in enumerate(example_rows(pair, info, count), 1):
+        for kind, maps in pair.attention(example.row, example.answer).items():
+            title, how = KINDS[kind]
+            highest = float(max(each.maps.max() for each in maps.values()))
+            for side, each in maps.items():
+                yield Picture(
+                    f"finetune-{kind}-attention-{number}-{side}",
+                    f"{title} {side} fine-tuning: {example.title}",
+                    f"{how} Both pictures have the same colour scale.",
+                    attention_grid(
+                        each.maps, each.query_tokens, each.key_tokens,
+                        f"{title} {side} fine-tuning, every layer and head: {example.title}",
+                        each.query_name, each.key_name, highest,
+                    ),
+                )  # fmt: skip
+            if pair.reads_first_token(example.row):
+                yield _rollout(maps, pair.tokenizer.all_special_tokens, number, example.title)
+
+
+def _rollout(
+    maps: Mapping[str, Attention], special: Sequence[str], number: int, text: str
+) -> Picture:
+    """How much of the first token's final state comes from each word of the text."""
+    tokens = maps["after"].key_tokens
+    words = [place for place, token in enumerate(tokens) if token not in special]
+    shares = {side: attention_rollout(each.maps)[0] for side, each in maps.items()}
+    rest = ", ".join(f"{1 - share[words].sum():.0%} {side}" for side, share in shares.items())
+    return Picture(
+        f"finetune-rollout-{number}",
+        f"Attention rollout: {text}",
+        f"Attention traced through all layers to the first token, {tokens[0]}, whose final state "
+        "the classifier reads: from which tokens it is mixed (Abnar and Zuidema 2020). Rollout "
+        "knows nothing of values and feed-forward layers; compare tokens, not percentages.",
+        token_bars(
+            {side: share[words] for side, share in shares.items()},
+            [tokens[place] for place in words],
+            f"Where the final state of {tokens[0]} comes from: {text}\n"
+            f"(not drawn: special tokens, {rest})",
+        ),
+    )
+
+

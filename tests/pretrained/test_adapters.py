@@ -19,7 +19,8 @@ from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning import finetuning
 from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finetune, save_finetuned
 from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapters
-from scratchformer.pretrained.finetuning.tasks import Classification, Sequences
+from scratchformer.pretrained.finetuning.tasks.classification import Classification
+from scratchformer.pretrained.finetuning.tasks.seq2seq import Sequences
 from scratchformer.pretrained.hub.loading import load_classifier, load_seq2seq
 from scratchformer.pretrained.inference import classify_probabilities
 

@@ -9,7 +9,8 @@ from scratchformer.monitoring.matrix_products import _count
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.finetuning.flops import products_of, shape_of
 from scratchformer.pretrained.finetuning.freezing import freeze
-from scratchformer.pretrained.finetuning.tasks import Classification, Sequences
+from scratchformer.pretrained.finetuning.tasks.classification import Classification
+from scratchformer.pretrained.finetuning.tasks.seq2seq import Sequences
 from scratchformer.pretrained.hub.loading import load_classifier
 
 

@@ -18,7 +18,7 @@ from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import finetune, save_finetuned
 from scratchformer.pretrained.finetuning.freezing import freeze
-from scratchformer.pretrained.finetuning.tasks import Classification
+from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.hub.loading import (
     encoder_of,
     load_classifier,

@@ -21,7 +21,7 @@ from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finetune, save_finetuned
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.loss import class_weights
-from scratchformer.pretrained.finetuning.tasks import Classification
+from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.hub.loading import load_classifier
 from scratchformer.pretrained.inference import classify_probabilities
 
@@ -192,7 +192,7 @@ import pyarrow as pa, torch
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import finetune
 from scratchformer.pretrained.hub.loading import load_classifier
-from scratchformer.pretrained.finetuning.tasks import Classification
+from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.checkpoints.checkpoint import Checkpoints
 
 torch.set_num_threads(1)

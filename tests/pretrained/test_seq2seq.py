@@ -12,7 +12,7 @@ from scratchformer.base.errors import ParamsError
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import finetune, save_finetuned
-from scratchformer.pretrained.finetuning.tasks import Sequences
+from scratchformer.pretrained.finetuning.tasks.seq2seq import Sequences
 from scratchformer.pretrained.hub.loading import load_finetuned, load_seq2seq
 
 SETTINGS = Finetune(

@@ -32,7 +32,7 @@ def scratch_checkpoints(training) -> Checkpoints:
 @pytest.fixture
 def finetune_checkpoints(tmp_path, tiny_bert, rows) -> Checkpoints:
     from scratchformer.pretrained.finetuning.finetuning import finetune
-    from scratchformer.pretrained.finetuning.tasks import Classification
+    from scratchformer.pretrained.finetuning.tasks.classification import Classification
     from scratchformer.pretrained.hub.loading import load_classifier
 
     labels = ["first", "second", "third"]

@@ -40,8 +40,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.monitoring.history import read_history
     from scratchformer.pretrained.finetuning.finetuning import finetune as train
     from scratchformer.pretrained.finetuning.finetuning import save_finetuned
-    from scratchformer.pretrained.finetuning.tasks import make_task
-    from scratchformer.pretrained.hub.loading import load_classifier, load_seq2seq
+    from scratchformer.pretrained.finetuning.tasks import MAKERS
     from scratchformer.pretrained.hub.locating import locate
     from scratchformer.pretrained.hub.model_card import model_card
     from scratchformer.runtime.processes import rank, world_size
@@ -56,14 +55,9 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     for path in INPUTS[1:3]:
         run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
     with training_session(checkpoint_root("finetune"), facts) as checkpoints:
-        if info["task"] == "classification":
-            model = load_classifier(params.pretrained, info["labels"], params.run.seed)
-        else:
-            model = load_seq2seq(params.pretrained)
-            # Else whoever loads the model gets the answers cut after the default of 20 tokens.
-            model.generation_config.max_new_tokens = info["max_target_length"]
         splits = (open_split("finetune", split) for split in ("train", "valid"))
-        task = make_task(info["task"], model, *splits)
+        task = MAKERS[info["task"]](params.pretrained, info, *splits, params.run.seed)
+        model = task.model
         report = train(task, params.finetune, params.run.seed, checkpoints, run.log_metrics)
         if rank():
             return Summary("finetune", [], [])

@@ -36,6 +36,7 @@ from scratchformer.evaluation.tracks.report import (
 )
 from scratchformer.evaluation.tracks.same_rows import same_rows
 from scratchformer.evaluation.tracks.scratch_models import scratch_output, target_is_lowercase
+from scratchformer.pretrained.hub.inputs import tell_target_language
 from scratchformer.pretrained.hub.loading import (
     load_finetuned,
     load_seq2seq,
@@ -142,11 +143,11 @@ def _pretrained_models(both: _Track) -> dict[str, Outputs]:
 
 def _pretrained_output(both: _Track, *, before: bool) -> Outputs:
     """What the pretrained model predicts without, or with, fine-tuning."""
-    model = (
-        load_seq2seq(both.settings.pretrained)
-        if before
-        else load_finetuned(FINETUNED_MODEL, task="seq2seq")
-    )
+    if before:
+        model = load_seq2seq(both.settings.pretrained)
+        tell_target_language(model, FINETUNED_MODEL)
+    else:
+        model = load_finetuned(FINETUNED_MODEL, task="seq2seq")
     tokenizer = load_tokenizer_folder(FINETUNED_MODEL)
     outputs = []
     for split in (both.valid, both.test):

@@ -16,7 +16,8 @@ from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import Finetune
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapters
-from scratchformer.pretrained.finetuning.tasks import Classification, FinetuneTask
+from scratchformer.pretrained.finetuning.tasks.classification import Classification
+from scratchformer.pretrained.finetuning.tasks.task import FinetuneTask
 from scratchformer.pretrained.hub.loading import quiet_transformers
 
 if TYPE_CHECKING:

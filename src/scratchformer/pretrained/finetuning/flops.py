@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from scratchformer.monitoring.matrix_products import MatrixProducts, Pass, Shape, probes
-from scratchformer.pretrained.finetuning.tasks import NO_LABEL, FinetuneTask
+from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL, FinetuneTask
 
 if TYPE_CHECKING:
     from torch import Tensor

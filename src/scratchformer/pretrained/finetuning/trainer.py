@@ -37,7 +37,7 @@ from scratchformer.monitoring.throughput import COLUMNS, Throughput
 from scratchformer.pretrained.finetuning.collation import collate_share, count_tokens
 from scratchformer.pretrained.finetuning.flops import shape_of
 from scratchformer.pretrained.finetuning.sampler import LengthGroupedSampler
-from scratchformer.pretrained.finetuning.tasks import FinetuneTask
+from scratchformer.pretrained.finetuning.tasks.task import FinetuneTask
 from scratchformer.runtime.distributed import all_reduce_sum, broadcast_from_first, wait_for_first
 from scratchformer.runtime.randomness import counted_seed
 

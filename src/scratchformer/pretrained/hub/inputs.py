@@ -20,7 +20,7 @@ from scratchformer.text.inputs import Encoded, ModelInputs, RustSide, Side, coun
 from scratchformer.text.rules import MAX_TOKENS, RULES_FILE, InputRules, load_rules
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_LENGTH = 512
 """Tokens read by a model that sets no limit and brings no rules."""
@@ -178,6 +178,30 @@ def inputs_of(tokenizer: "PreTrainedTokenizerBase", rules: InputRules, where: st
     except ValueError as error:
         raise ParamsError(f"{where}: {error}") from None
     return ModelInputs(rules, source, target)
+
+
+def tell_target_language(model: "PreTrainedModel", folder: Path) -> None:
+    """Let `model` start its answers with the mark of their language, as in training.
+
+    Args:
+        folder: with the tokenizer and inputs.json.
+
+    mBART-50, NLLB and M2M100 write the code first; mBART starts from it instead of BOS.
+    """
+    rules = load_rules(folder)
+    code = rules.target_language if rules else None
+    if rules is None or code is None:
+        return
+    tokenizer = load_tokenizer_folder(folder)
+    tokenizer.src_lang, tokenizer.tgt_lang = rules.source_language, code
+    side = inputs_of(tokenizer, rules, str(folder)).target
+    assert side is not None, "a target language without targets"
+    (ids,) = side.encode(["a"]).ids
+    first, last = side.tokens([ids[0], ids[-1]])
+    if code in first:
+        model.generation_config.forced_bos_token_id = ids[0]
+    elif code in last:
+        model.generation_config.decoder_start_token_id = ids[-1]
 
 
 def load_config(folder: Path) -> "PreTrainedConfig":

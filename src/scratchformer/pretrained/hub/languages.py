@@ -11,9 +11,7 @@ from scratchformer.base.errors import ParamsError
 from scratchformer.params import Pretrained
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from scratchformer.text.inputs import ModelInputs
+    from transformers import PreTrainedTokenizerBase
 
 
 def name_languages(
@@ -58,22 +56,6 @@ def name_languages(
     if targets:
         tokenizer.tgt_lang = found["target_language"]
     return found["source_language"], found["target_language"]
-
-
-def tell_target_language(model: "PreTrainedModel", inputs: "ModelInputs") -> None:
-    """Let `model` start its answers with the mark of their language, as in training.
-
-    mBART-50, NLLB and M2M100 write the code first; mBART starts from it instead of BOS.
-    """
-    code = inputs.rules.target_language
-    if code is None:
-        return
-    (ids,) = inputs.encode_targets(["a"]).ids
-    first, last = inputs.target.tokens([ids[0], ids[-1]])  # type: ignore[union-attr]
-    if code in first:
-        model.generation_config.forced_bos_token_id = ids[0]
-    elif code in last:
-        model.generation_config.decoder_start_token_id = ids[-1]
 
 
 def _codes(tokenizer: Any) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.registry import Registry
 from scratchformer.base.tasks import TaskName
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.hub.locating import check_folder, locate
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 # eager returns attention maps; sdpa is faster, and falls back to eager where a class has none
 Attention = Literal["sdpa", "eager"]
+
+
+# The class of transformers that reads a finished model of a task.
+AUTO_CLASSES: Registry[str] = Registry(
+    "task",
+    {"classification": "AutoModelForSequenceClassification", "seq2seq": "AutoModelForSeq2SeqLM"},
+)
 
 
 def load_tokenizer(pretrained: Pretrained) -> "PreTrainedTokenizerBase":
@@ -143,10 +151,7 @@ def load_finetuned(
     import transformers
 
     check_folder(folder)
-    auto_class = {
-        "classification": transformers.AutoModelForSequenceClassification,
-        "seq2seq": transformers.AutoModelForSeq2SeqLM,
-    }[task]
+    auto_class = getattr(transformers, AUTO_CLASSES[task])
     return _load(auto_class, folder, attention, complete=True)
 
 

@@ -10,13 +10,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scratchformer.base.registry import Registry
 from scratchformer.data.preparation.prepared import Info
 from scratchformer.params import Params
 
 if TYPE_CHECKING:
     from scratchformer.pretrained.finetuning.finetuning import FinetuneReport
 
-_PIPELINES = {"classification": "text-classification", "seq2seq": "text2text-generation"}
+# What the hub calls a task.
+PIPELINES: Registry[str] = Registry(
+    "task", {"classification": "text-classification", "seq2seq": "text2text-generation"}
+)
 
 
 def model_card(
@@ -41,7 +45,7 @@ def model_card(
         [
             "---",
             "library_name: transformers",
-            f"pipeline_tag: {_PIPELINES[info.task]}",
+            f"pipeline_tag: {PIPELINES[info.task]}",
             "---",
             f"# {name}, fine-tuned on {info.name}",
             "",

@@ -55,8 +55,8 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     for path in INPUTS[1:3]:
         run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
     with training_session(checkpoint_root("finetune"), facts) as checkpoints:
-        splits = (open_split("finetune", split) for split in ("train", "valid"))
-        task = MAKERS[info["task"]](params.pretrained, info, *splits, params.run.seed)
+        rows, held_out = (open_split("finetune", split) for split in ("train", "valid"))
+        task = MAKERS[info["task"]](params.pretrained, info, rows, held_out, params.run.seed)
         model = task.model
         report = train(task, params.finetune, params.run.seed, checkpoints, run.log_metrics)
         if rank():

@@ -2,11 +2,10 @@
 
 import copy
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.committed import committed
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.base.measures import MEASURES
@@ -18,8 +17,6 @@ from scratchformer.evaluation.tables.results_table import (
     summary_rows,
 )
 from scratchformer.record.metrics import parse_metrics
-
-ROOT = Path(__file__).parents[2]
 
 
 def change(value: float, p_value: float, **ends: float) -> dict[str, float]:
@@ -152,14 +149,6 @@ def test_the_block_is_replaced_and_the_rest_stays() -> None:
 def test_a_readme_without_the_marks_is_refused(readme: str) -> None:
     with pytest.raises(ParamsError, match=r"README\.md: expected the lines"):
         replace_block(readme, METRICS)
-
-
-def committed(path: str) -> str:
-    command = ["git", "show", f"HEAD:{path}"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if shown.returncode:
-        pytest.skip(f"needs the committed {path}")
-    return shown.stdout
 
 
 def test_readme_holds_the_committed_results() -> None:

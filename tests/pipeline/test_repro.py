@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from tests.committed import committed
 
 from scratchformer.base.files import sha256
 from scratchformer.base.layout import STAGES
 
-from .conftest import ROOT, Checkout, make_checkout
+from .conftest import Checkout, make_checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -46,12 +47,12 @@ def test_every_promised_metric_is_there(tiny_pipeline: Checkout) -> None:
 
 def test_the_committed_run_has_the_metrics_of_the_default_task() -> None:
     """A fresh clone shows results before anything was run."""
-    metrics = json.loads((ROOT / "reports/metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads(committed("reports/metrics.json"))
     for key in ("wer", "per", "loss"):
         assert isinstance(metrics["scratch"][key], float)
         assert key == "loss" or metrics["scratch"]["intervals"][key].keys() >= {"low", "high"}
     assert metrics["finetune"]["baselines"].keys() >= {"majority", "tfidf", "probe"}
-    assert (ROOT / "dvc.lock").is_file()
+    assert committed("dvc.lock")
 
 
 def test_the_checkout_is_clean_and_the_checkpoints_are_gone(tiny_pipeline: Checkout) -> None:

@@ -1,6 +1,7 @@
 """Parents and children: what stands in MLflow after stages that end well, badly, or not at all."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -334,3 +335,43 @@ def test_nobody_waits_while_mlflow_is_imported(
     monkeypatch.setattr(mlflow.tracking, "MlflowClient", watched)
     Store(workspace.path, "scratchformer")
     assert free == [True]
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+@pytest.mark.parametrize("experiment", ["scratchformer", "another"])
+def test_artifacts_lie_beside_the_database_of_a_checkout_that_was_moved_or_copied(
+    pipeline: Workspace, monkeypatch: pytest.MonkeyPatch, how: str, experiment: str
+) -> None:
+    """Those of old runs are shown too, also under an experiment that is not the current one."""
+    old, new = pipeline.path / "a_b c", pipeline.path / "now" / "here"
+    kept = [path for path in pipeline.path.iterdir() if path.name != "now"]
+    old.mkdir()
+    new.parent.mkdir()
+    for path in kept:
+        path.rename(old / path.name)
+    monkeypatch.chdir(old)
+    Workspace(old).mirror("visualize", {"event": "artifact", "path": "code.py", "folder": None})
+    before = {path for path in old.rglob("*") if path.is_file()}
+    if how == "moved":
+        old.rename(new)
+    else:
+        shutil.copytree(old, new)
+    monkeypatch.chdir(new)
+    moved = Workspace(new)
+    moved.params["tracking"]["experiment"] = experiment
+    write(new, **{"code.py": "2"})
+    moved.mirror(
+        "visualize", {"event": "artifact", "path": "code.py", "folder": None}, execution="two"
+    )
+    assert moved.told == []
+    assert {path for path in old.rglob("*") if path.is_file()} == (
+        set() if how == "moved" else before
+    )
+    stores = [Store(new, "scratchformer"), Store(new, experiment)]
+    runs = {run.info.run_id: run for store in stores for run in store.search()}.values()
+    assert len(runs) == 4
+    for run in runs:
+        files = stores[0].client.list_artifacts(run.info.run_id)
+        assert files, run.info.run_name
+        folder = new / "mlartifacts" / run.info.run_id / "artifacts"
+        assert run.info.artifact_uri == folder.as_uri() and folder.is_dir()

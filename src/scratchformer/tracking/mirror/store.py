@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.tracking.live.execution import ProcessId
+from scratchformer.tracking.mirror.location import follow
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
@@ -75,6 +76,10 @@ class Store:
         self.lock = FileLock(workspace / f"{DATABASE}.lock", timeout=_LOCK_PATIENCE)
         # MLflow retries for minutes on a database that it cannot open; SQLite says so at once.
         new = not _has_tables(database)
+        artifacts = workspace / ARTIFACTS
+        if not new:
+            with self.lock:
+                follow(database, artifacts)
         # Importing MLflow takes seconds, on a busy machine many: nobody may wait for that.
         from mlflow.tracking import MlflowClient
 
@@ -87,7 +92,7 @@ class Store:
                 if found
                 else self.client.create_experiment(
                     experiment,
-                    artifact_location=(workspace / ARTIFACTS).as_uri(),
+                    artifact_location=artifacts.as_uri(),
                     # Opens the pages on training, not those on language-model applications.
                     tags={"mlflow.experimentKind": "custom_model_development"},
                 )

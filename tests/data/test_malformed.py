@@ -75,7 +75,8 @@ def test_damaged_container(project: Project, name: str) -> None:
 BAD_LINES = {
     "invalid UTF-8": (b"caf\xe9,kind 0\n", "`text` is not valid UTF-8 (character 4)"),
     "NUL byte": (b"a\0b,kind 0\n", "`text` holds a NUL character"),
-    "long line": (b"a" * 1_000_000 + b",kind 0\n", "line has more than 400,000 bytes"),
+    "long line": (b"a" * 2_500_000 + b",kind 0\n", "line has more than 2,400,000 bytes"),
+    "long field": (b"a" * 140_000 + b",kind 0\n", "a field has more than 131,072 characters"),
     "long text": (b"a" * 120_000 + b",kind 0\n", "`text` has 120,000 characters"),
     "ragged row": (b"a,b,kind 0\n", "3 fields where the first line has 2"),
     "short row": (b"a\n", "1 fields where the first line has 2"),
@@ -106,14 +107,85 @@ def test_too_many_bad_rows_stop_the_stage(project: Project, name: str) -> None:
     assert [row["line"] for row in project.rejected()] == list(range(62, 72))
 
 
-def test_unclosed_quote_is_one_bad_row_at_its_line(project: Project) -> None:
-    lines = csv_of(rows=4000).splitlines(keepends=True)
-    lines.insert(7, '"never closed,kind 0\n')
-    project.classify(train=project.write("a.csv", "".join(lines)))
-    project.params["prepare"]["max_bad_share"] = 1.0
-    assert project.prepare().code == 0
-    assert [row["line"] for row in project.rejected()] == [8]
-    assert "field larger than field limit" in project.rejected()[0]["reason"]
+STRAY_QUOTES = {
+    "never closed": (['"never closed,kind 0'], [8]),
+    "closed far below inside a field": (['"open,kind 0', 'a 20" screen,kind 1'], [8]),
+    "closed where a field ends": (['"open,kind 0', 'another row,kind 1', 'a 20",kind 1'], [8]),
+    "opened twice": (['"open,kind 0', '"open too,kind 1'], [8, 9]),
+    "before a row that is quoted well": (['"open,kind 0', '"well, quoted",kind 1'], [8]),
+    "words after the mark": (['"Good" they said,kind 0'], [8]),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", STRAY_QUOTES)
+def test_a_stray_quote_costs_its_own_line(project: Project, name: str, packed: bool) -> None:
+    wrong, expected = STRAY_QUOTES[name]
+    lines = csv_of(rows=4000).splitlines()
+    content = "\n".join([*lines[:7], *wrong, *lines[7:]]).encode()
+    train = project.write("a.csv", gzip.compress(content) if packed else content)
+    project.classify(train=train)
+    assert project.prepare() == Outcome(0, "")
+    assert [row["line"] for row in project.rejected()] == expected
+    assert all("quotation mark" in row["reason"] for row in project.rejected())
+    assert project.report("finetune")["rows_read"] == 4000 + len(wrong)
+
+
+def test_a_quote_that_opens_in_the_last_line(project: Project) -> None:
+    project.classify(train=project.write("a.csv", csv_of() + '"never closed,kind 0'))
+    assert project.prepare() == Outcome(0, "")
+    assert [row["line"] for row in project.rejected()] == [62]
+
+
+def test_quoted_fields_of_several_lines_are_read(project: Project) -> None:
+    """Also with commas of prose, doubled quotes and blank lines in them."""
+    texts = [
+        "two\nlines", "Roses are red,\nviolets are blue,\nsugar is sweet,\nso, they say",
+        'she said ""hi""\n\nand left', "one, two\nthree, four\nfive, six",
+    ]
+    quoted = "".join(f'"{text}",kind 0\n' for text in texts)
+    project.classify(train=project.write("a.csv", csv_of() + quoted))
+    assert project.prepare() == Outcome(0, "")
+    assert project.rejected() == []
+    found = {row["text"] for row in project.all_rows("finetune")}
+    assert {" ".join(text.replace('""', '"').split()) for text in texts} < found
+
+
+def test_an_unreadable_header(project: Project) -> None:
+    project.classify(train=project.write("a.csv", '"text,label\n' + csv_of()))
+    refused(project, project.prepare(), "a.csv:1: the header: a quotation mark")
+
+
+def test_a_long_text_of_json_escapes_is_read(project: Project) -> None:
+    """90,000 characters are legal, and `json.dumps` writes each as six bytes."""
+    import json
+
+    rows = [{"text": f"text {i} of kind {i % 2}", "label": f"kind {i % 2}"} for i in range(60)]
+    rows[3]["text"] = "é" * 90_000
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    project.classify(train=project.write("a.jsonl", content))
+    assert project.prepare() == Outcome(0, "")
+    assert max(len(row["text"]) for row in project.all_rows("finetune")) == 90_000
+
+
+def test_invalid_utf8_in_a_list_of_a_parquet_file(project: Project) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    targets: list[list[bytes]] = [[f"t{i}".encode(), b"u"] for i in range(60)]
+    targets[4][1] = b"caf\xe9"
+    column = pa.ListArray.from_arrays(
+        pa.array(range(0, 122, 2), pa.int32()),
+        pa.array([t for row in targets for t in row], pa.binary()).view(pa.string()),
+    )
+    table = pa.table({"source": [f"s{i}" for i in range(60)], "target": column})
+    pq.write_table(table, project.folder / "a.parquet")
+    project.translate(train="a.parquet")
+    assert project.prepare() == Outcome(0, "")
+    (rejected,) = project.rejected()
+    assert (rejected["line"], rejected["reason"]) == (
+        5, "`target` is not valid UTF-8 (character 4)",
+    )  # fmt: skip
 
 
 def test_one_row(project: Project) -> None:

@@ -23,16 +23,22 @@ def read(path: Path, columns: dict[str, str]) -> Iterator[RawRow | BadRow]:
     Raises:
         DataError: the file is missing, is not Parquet, or lacks a column.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; the path is relative to {Path.cwd().name}/")
-    try:
-        with _seekable(path) as stream, pq.ParquetFile(stream) as file:
-            demand_columns(path.as_posix(), columns, file.schema_arrow.names)
-            batches = file.iter_batches(BATCH_ROWS, columns=list(columns.values()))
-            yield from rows_of(batches, columns, path.as_posix())
-    except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{path}: not readable as Parquet: {reason}") from None
+    with _opened(path) as file:
+        demand_columns(path.as_posix(), columns, file.schema_arrow.names)
+        batches = file.iter_batches(BATCH_ROWS, columns=list(columns.values()))
+        yield from rows_of(batches, columns, path.as_posix())
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and all columns of each row.
+
+    Raises:
+        DataError: the file is missing or is not Parquet.
+    """
+    with _opened(path) as file:
+        names = file.schema_arrow.names
+        for row in rows_of(file.iter_batches(BATCH_ROWS), dict(zip(names, names, strict=True)), ""):
+            yield row.line, dict(row.values)
 
 
 def rows_of(
@@ -53,10 +59,31 @@ def _values(column: pa.Array) -> list[Any]:
         return values
     except UnicodeDecodeError:
         # Arrow does not check text it reads. As in text files, the contract finds the bad rows.
-        return [
-            value if value is None else value.decode("utf-8", "surrogateescape")
-            for value in column.cast(pa.large_binary()).to_pylist()
-        ]
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: Any) -> Any:
+    """The Python value of an Arrow scalar; bytes that are not UTF-8 become lone surrogates."""
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        if isinstance(scalar, pa.ListScalar):  # LargeList and FixedSizeList are kinds of it
+            return [_value(item) for item in scalar.values]
+        if isinstance(scalar, pa.DictionaryScalar):
+            return _value(scalar.value)
+        return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; the path is relative to {Path.cwd().name}/")
+    try:
+        with _seekable(path) as stream, pq.ParquetFile(stream) as file:
+            yield file
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path}: not readable as Parquet: {reason}") from None
 
 
 @contextmanager

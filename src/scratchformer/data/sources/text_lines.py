@@ -10,8 +10,8 @@ from pathlib import Path
 from scratchformer.base.errors import DataError
 from scratchformer.data.preparation.contract import MAX_CHARACTERS
 
-MAX_LINE_BYTES = 4 * MAX_CHARACTERS
-"""A character of UTF-8 takes up to four bytes."""
+MAX_LINE_BYTES = 2 * 12 * MAX_CHARACTERS
+"""Two texts of the greatest length; JSON may take twelve bytes a character: `\\ud83d\\ude00`."""
 
 TOO_LONG = f"line has more than {MAX_LINE_BYTES:,} bytes"
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")

@@ -1,6 +1,5 @@
 """`scratchformer predict`: the answers that the models give, from and into every kind of file."""
 
-import csv
 import json
 import os
 import subprocess
@@ -130,54 +129,6 @@ def test_labels_agree_with_the_pipeline_of_transformers(finetuned: Path) -> None
         assert (answer.text, answer.probability) == (
             expected["label"], pytest.approx(expected["score"], rel=1e-4),
         )  # fmt: skip
-
-
-@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
-def test_tables_keep_their_columns_and_gain_the_answers(
-    tmp_path: Path, classifier: Path, ending: str
-) -> None:
-    rows = [{"id": str(n), "word": f'{word}, "x"\tü'} for n, word in enumerate(WORDS)]
-    source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
-    delimiter = "\t" if ending == "tsv" else ","
-    with source.open("w", encoding="utf-8-sig" if ending == "csv" else "utf-8", newline="") as file:
-        if ending == "jsonl":
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-        else:
-            table = csv.DictWriter(file, ["id", "word"], delimiter=delimiter)
-            table.writeheader()
-            table.writerows(rows)
-    predict_file(classifier, [], source, "word", target, 2, 1, batch_size=4)
-    with target.open(encoding="utf-8", newline="") as file:
-        written = [json.loads(line) for line in file] if ending == "jsonl" else list(
-            csv.DictReader(file, delimiter=delimiter)
-        )  # fmt: skip
-    assert [{"id": row["id"], "word": row["word"]} for row in written] == rows
-    expected = load_predictor(classifier)([row["word"] for row in rows], 2, 1)
-    assert [(row["prediction"], row["prediction_2"]) for row in written] == [
-        (first.text, second.text) for first, second in expected
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("x.csv", b"id,word\n1,a\n", "x.csv: row 1 has no 'text' but id, word; see --column"),
-        ("x.csv", b"id,text\n1\n", "x.csv: row 1 has no 'text'"),
-        ("x.jsonl", b'{"text": "a"}\n{"text"\n', "x.jsonl:2: not JSON"),
-        ("x.jsonl", b"[1]\n", "x.jsonl:1: expected an object, found [1]"),
-        ("x.txt", b"abc\n\xff\xfe\n", "x.txt: not a text file in UTF-8"),
-        ("x.csv", b"text\n\xff\xfe\n", "x.csv: not a text file in UTF-8"),
-    ],
-)
-def test_a_bad_file_is_told_and_writes_nothing(
-    tmp_path: Path, writer: Path, name: str, content: bytes, expected: str
-) -> None:
-    source, target = tmp_path / name, tmp_path / "out.jsonl"
-    source.write_bytes(content)
-    with pytest.raises(DataError) as caught:
-        predict_file(writer, [], source, "text", target, 1, 1, 8)
-    assert expected in str(caught.value)
-    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_bad_arguments(tmp_path: Path, writer: Path) -> None:

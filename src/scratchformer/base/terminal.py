@@ -91,7 +91,7 @@ def progress(description: str, total: float, completed: float = 0) -> Iterator[P
 
 def say(message: str) -> None:
     """One line of news from inside a stage (a validation score, a sample, an early stop)."""
-    print(_visible(message), flush=True)
+    print(visible(message), flush=True)
 
 
 def print_summary(summary: Summary, seconds: float) -> None:
@@ -114,10 +114,10 @@ def print_summary(summary: Summary, seconds: float) -> None:
 
 def warn(message: str) -> None:
     """One line about something that does not stop the stage."""
-    print(f"warning: {_visible(message)}", file=sys.stderr, flush=True)
+    print(f"warning: {visible(message)}", file=sys.stderr, flush=True)
 
 
-def _visible(message: str) -> str:
+def visible(message: str) -> str:
     """Rows of data are shown in messages: their control characters must not reach the terminal,
     where an escape sequence renames windows and hides text. Shown as the pictures of Unicode."""
     return "".join(_PICTURES.get(character, character) for character in message)

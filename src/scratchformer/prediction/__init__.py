@@ -1,4 +1,4 @@
-"""Applying a trained model to new texts: `models` answers, `tables` reads and writes."""
+"""Applying a trained model to new texts: `models` predicts, `tables` reads, `rows_out` writes."""
 
 from scratchformer.prediction.models import Answer, Predictor, load_predictor
 from scratchformer.prediction.tables import predict_file

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import write_whole_folder
 from scratchformer.prediction.models import Predictor, load_predictor
-from scratchformer.prediction.tables import answer_columns
+from scratchformer.prediction.rows_out import answer_columns
 
 if TYPE_CHECKING:
     import pandas as pd

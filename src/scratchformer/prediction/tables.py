@@ -1,24 +1,21 @@
-"""Reading texts from arguments, pipes and tables, and writing what a model answers beside them.
+"""Reading texts from arguments, pipes and files, and handing them to a model batch by batch.
 
-Rows are read, answered and written batch by batch, so that a file may be larger than the memory.
+Files are read as in training (`data/sources`) and may be larger than the memory.
 """
 
-import csv
-import json
+import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
 
+from scratchformer.base.choices import nearest
 from scratchformer.base.errors import DataError, ParamsError
-from scratchformer.base.files import write_whole
-from scratchformer.prediction.models import Answer, load_predictor
-
-Row = dict[str, Any]
-Item = TypeVar("Item")
-Write = Callable[[Row, str, list[Answer]], None]
+from scratchformer.data.sources.formats import format_of
+from scratchformer.data.sources.whole_rows import TEXT, WholeRow, read_whole_rows
+from scratchformer.prediction.models import load_predictor
+from scratchformer.prediction.rows_out import check_target, row_writer
 
 
 def predict_file(
@@ -32,120 +29,89 @@ def predict_file(
     batch_size: int,
     pair_column: str | None = None,
 ) -> None:
-    """Answer `texts`, or the rows of `source`, or the lines of standard input.
+    """Predict for `texts`, or the rows of `source`, or the lines of standard input.
 
-    Without `target`, lines `text <tab> answer <tab> probability` are printed; with it, the rows are
-    written as they were, with the columns `prediction` and `probability` (a second best answer has
-    `prediction_2` and so on). The file is complete or absent.
+    Without `target`, lines `text <tab> prediction <tab> probability` are printed; with it, the rows
+    are written as they were, with the columns `prediction` and `probability` (a second best answer
+    has `prediction_2` and so on). The file is complete or absent.
 
     A model that reads pairs of texts is given `pair_column` too; elsewhere a tab parts the two.
 
     Raises:
-        ParamsError: both texts and a file, a target of unknown kind.
-        DataError: the model or the file cannot be read, or has no such column.
+        ParamsError: both texts and a file, a target that is a folder or of unknown kind.
+        DataError: the model, the file or a row cannot be read, or a column is missing, or would
+            be lost in the target.
     """
     if texts and source:
         raise ParamsError("give texts or --input, not both")
     if source and not source.is_file():
-        raise DataError(f"{source}: not found")
+        raise DataError(f"{source}: {'is a folder' if source.is_dir() else 'not found'}")
+    check_target(target)
     predictor = load_predictor(model)
+    is_table = source is not None and format_of(source.name) is not None
+    columns = [column if is_table else TEXT, *([pair_column] if is_table and pair_column else [])]
     with ExitStack() as stack:
-        wanted = [column] if pair_column is None else [column, pair_column]
-        rows, columns = _rows(texts, source, wanted, stack)
-        write = _writer(target, stack)
+        rows = _rows(texts, source)
+        if source is not None:
+            first = next(rows, None)
+            if first is None:
+                raise DataError(f"{source}: no rows")
+            names = _all_names(source) if format_of(source.name) == "jsonl" else first.names
+            rows = chain([first], rows)
+        else:
+            names = [TEXT]
+        write = row_writer(target, names, stack)
         while batch := list(islice(rows, batch_size)):
-            asked = ["\t".join(str(row[each]) for each in columns) for row in batch]
+            asked = ["\t".join(_text(row, each) for each in columns) for row in batch]
             answered = predictor(asked, top_k, beam)
             for row, text, answers in zip(batch, asked, answered, strict=True):
                 write(row, text, answers)
 
 
-def _rows(
-    texts: list[str], source: Path | None, columns: list[str], stack: ExitStack
-) -> tuple[Iterator[Row], list[str]]:
-    """Rows, and the names of the columns that hold the text."""
+def _rows(texts: list[str], source: Path | None) -> Iterator[WholeRow]:
     if texts:
-        return ({"text": text} for text in texts), ["text"]
-    if source is None:
-        return ({"text": line.rstrip("\n")} for line in sys.stdin), ["text"]
-    file = stack.enter_context(source.open(encoding="utf-8-sig", newline=""))
-    kind = source.suffix.lower()
-    if kind in (".csv", ".tsv"):
-        found: Iterable[Row] = csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
-    elif kind == ".jsonl":
-        found = _json_rows(file, source)
-    else:
-        return ({"text": line.rstrip("\r\n")} for line in _decoded(file, source)), ["text"]
-    return _checked(found, source, columns), columns
+        return (WholeRow(f"text {n}", [TEXT], [text]) for n, text in enumerate(texts, 1))
+    if source is not None:
+        return read_whole_rows(source)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # Bytes that are not UTF-8 become lone surrogates, as in files; `_text` finds them.
+        sys.stdin.reconfigure(errors="surrogateescape", newline="\n")
+    return (
+        WholeRow(f"stdin:{n}", [TEXT], [line.rstrip("\r\n")]) for n, line in enumerate(sys.stdin, 1)
+    )
 
 
-def _json_rows(file: TextIO, source: Path) -> Iterator[Row]:
-    for number, line in enumerate(file, 1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{source}:{number}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{source}:{number}: expected an object, found {line.strip()[:40]}")
-        yield row
+def _all_names(source: Path) -> list[str]:
+    """The columns of all rows, in the order in which they first occur: objects may differ."""
+    names: dict[str, None] = {}
+    for row in read_whole_rows(source):
+        names.update(dict.fromkeys(row.names))
+    return list(names)
 
 
-def _checked(rows: Iterable[Row], source: Path, columns: list[str]) -> Iterator[Row]:
-    for number, row in enumerate(_decoded(rows, source), 1):
-        row.pop(None, None)  # type: ignore[call-overload] # csv: fields beyond the header
-        if missing := [column for column in columns if row.get(column) is None]:
-            names = ", ".join(map(str, row))
-            raise DataError(
-                f"{source}: row {number} has no {missing[0]!r} but {names}; see --column"
-            )
-        yield row
+def _text(row: WholeRow, column: str) -> str:
+    """The text in a column of a row.
 
-
-def _decoded(items: Iterable[Item], source: Path) -> Iterator[Item]:
+    Raises:
+        DataError: there is none.
+    """
+    names = [name.strip() for name in row.names]
+    if names.count(column) != 1:
+        if column in names:
+            raise DataError(f"{row.place}: two columns are called {column!r}")
+        match = nearest(column, names)
+        hint = f"did you mean {match!r}? " if match else ""
+        shown = ", ".join(map(repr, names[:20]))
+        raise DataError(f"{row.place}: no column {column!r}; {hint}columns: {shown}; see --column")
+    value = row.values[names.index(column)]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        kind = "missing" if value is None else f"of type {type(value).__name__}"
+        raise DataError(f"{row.place}: `{column}` is {kind}; expected text")
+    text = str(value)
     try:
-        yield from items
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{source}: not a text file in UTF-8: {error}") from None
-
-
-def _writer(target: Path | None, stack: ExitStack) -> Write:
-    """What is called with every row, its text and its answers."""
-    if target is None:
-        return _print
-    kind = target.suffix.lower()
-    if kind not in (".csv", ".tsv", ".jsonl"):
-        raise ParamsError(f"--output {target}: expected a name that ends in .csv, .tsv or .jsonl")
-    temporary = stack.enter_context(write_whole(target))
-    file = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
-    if kind == ".jsonl":
-        return lambda row, text, answers: print(
-            json.dumps({**row, **answer_columns(answers)}, ensure_ascii=False), file=file
-        )
-    made: list[csv.DictWriter[str]] = []
-
-    def write(row: Row, text: str, answers: list[Answer]) -> None:
-        full = {**row, **answer_columns(answers)}
-        if not made:
-            delimiter = "\t" if kind == ".tsv" else ","
-            made.append(
-                csv.DictWriter(file, list(full), delimiter=delimiter, extrasaction="ignore")
-            )
-            made[0].writeheader()
-        made[0].writerow(full)
-
-    return write
-
-
-def _print(row: Row, text: str, answers: list[Answer]) -> None:
-    for answer in answers:
-        print(f"{text}\t{answer.text}\t{answer.probability:.4f}")
-
-
-def answer_columns(answers: list[Answer]) -> Row:
-    """`prediction` and `probability`; a second best answer has `prediction_2` and so on."""
-    columns: Row = {}
-    for rank, answer in enumerate(answers, 1):
-        ending = "" if rank == 1 else f"_{rank}"
-        columns[f"prediction{ending}"] = answer.text
-        columns[f"probability{ending}"] = round(answer.probability, 6)
-    return columns
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{row.place}: `{column}` is not valid UTF-8 (character {error.start + 1})"
+        ) from None
+    return text

@@ -14,11 +14,8 @@ from scratchformer.base.layout import SPLITS, SplitName
 from scratchformer.base.tasks import TASKS, TaskName
 from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow, SplitReader
 from scratchformer.data.sources import delimited, jsonl, parallel_text, parquet
+from scratchformer.data.sources.formats import format_of
 from scratchformer.params import FileFormat, FilesSource, HubSource
-
-_SUFFIXES: dict[str, FileFormat] = {
-    ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
-}
 
 Reader = Callable[[Path, dict[str, str]], Iterator[RawRow | BadRow]]
 
@@ -81,13 +78,13 @@ def wanted_columns(source: FilesSource | HubSource, name: TaskName) -> dict[str,
 
 
 def _guess(path: str) -> FileFormat:
-    suffix = Path(path.removesuffix(".gz")).suffix.lower()
-    if suffix not in _SUFFIXES:
+    found = format_of(path)
+    if found is None:
         raise ParamsError(
             f"source.format: cannot be told from {path!r}; "
             f"set it to one of {', '.join(get_args(FileFormat))}"
         )
-    return _SUFFIXES[suffix]
+    return found
 
 
 def _reader(kind: FileFormat, header: bool) -> Reader:

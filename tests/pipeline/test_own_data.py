@@ -20,8 +20,10 @@ from transformers import (
 
 from scratchformer.base.files import read_json
 from scratchformer.params import Params, load_params
+from scratchformer.params.declared import only_declared
 from scratchformer.params.presets import apply_preset
 from scratchformer.prediction import load_predictor, predict_file
+from scratchformer.record.dvc_record import read_stages
 from scratchformer.stages.evaluate import evaluate
 from scratchformer.stages.finetune import finetune
 from scratchformer.stages.prepare import prepare
@@ -30,6 +32,7 @@ from scratchformer.stages.train_scratch import train_scratch
 from scratchformer.stages.visualize import visualize
 
 ROOT = Path(__file__).parents[2]
+DECLARED = read_stages(ROOT / "dvc.yaml")
 # A training of seconds; what is under test is that the stages fit together.
 TINY: dict[str, Any] = {
     "run": {"threads": 1},
@@ -89,8 +92,10 @@ def changed(path: Path, *changes: Mapping[str, Any]) -> Params:
 
 
 def run(params: Params, *stages: Any) -> dict[str, Any]:
+    """Each stage sees the parameters that dvc.yaml declares for it, as under DVC."""
     for stage in stages:
-        stage(params, Silent())
+        name = stage.__name__
+        stage(only_declared(params, name, DECLARED[name]["params"]), Silent())
     metrics: dict[str, Any] = read_json(Path("reports/metrics.json"))
     return metrics
 

@@ -133,3 +133,43 @@ def test_tracking_turned_off_imports_no_mlflow_and_starts_no_process(folder: Pat
     code, _, err = run(folder, body)
     assert (code, err) == (0, "")
     assert not (folder / "mlflow.db").exists()
+
+
+DVC = """
+stages:
+  stage:
+    cmd: python stage.py
+    params: [run.seed, evaluate, tokenize.finetune.max_length]
+"""
+
+
+@pytest.mark.parametrize(
+    "reads", ["params.run.seed", "params.evaluate.beam_size", "params.tokenize.finetune.max_length"]
+)
+def test_a_stage_reads_what_dvc_yaml_declares_for_it(folder: Path, reads: str) -> None:
+    (folder / "dvc.yaml").write_text(DVC)
+    code, out, err = run(folder, f"print('value', {reads})")
+    assert (code, err) == (0, "") and "value " in out
+
+
+@pytest.mark.parametrize(
+    ("reads", "name"),
+    [
+        ("params.run.threads", "run.threads"),
+        ("params.finetune.epochs", "finetune"),
+        ("params.tokenize.scratch.source", "tokenize.scratch"),
+        ("params.tracking.enabled", "tracking"),
+        ("params.run.model_dump()", "run.model_dump"),
+        ("params.model_copy(update={})", "model_copy"),
+        ("getattr(params.run, 'threads', 1)", "run.threads"),
+    ],
+)
+def test_a_stage_that_reads_more_fails_at_once(folder: Path, reads: str, name: str) -> None:
+    """Else DVC would not run it again when that value changes."""
+    (folder / "dvc.yaml").write_text(DVC)
+    code, out, err = run(folder, f"print({reads})")
+    assert (code, out) == (2, "")
+    assert err == (
+        f"stage: dvc.yaml: stages.stage.params: {name} is not declared, but the stage reads it; "
+        "add it there, so that DVC runs the stage again when it changes\n"
+    )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from scratchformer.base.errors import ParamsError, ScratchformerError
 from scratchformer.base.terminal import Summary, print_summary
 from scratchformer.params import Params, load_params
+from scratchformer.params.declared import only_declared
+from scratchformer.record.dvc_record import read_stages
 from scratchformer.runtime.processes import rank, world_size
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def run_stage(
         from scratchformer.tracking import stage_run
 
         with stage_run(stage.__name__, params) as run:
-            summary = stage(params, run)
+            summary = stage(_declared(params, stage.__name__), run)
         print_summary(summary, time.monotonic() - start)
     except ScratchformerError as error:
         if "--debug" in sys.argv or os.environ.get("SCRATCHFORMER_DEBUG") == "1":
@@ -66,6 +68,15 @@ def run_stage(
         if not rank():
             print(f"{stage.__name__}: interrupted; run it again to start over", file=sys.stderr)
         sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
+
+
+def _declared(params: Params, stage: str) -> Params:
+    """What dvc.yaml lets the stage read; all, where dvc.yaml knows no such stage: nothing there
+    depends on what it reads. Threads and tracking are the runner's own business."""
+    definition = read_stages().get(stage)
+    if definition is None:
+        return params
+    return only_declared(params, stage, definition.get("params") or [])
 
 
 def _silenced(params: Params) -> Params:

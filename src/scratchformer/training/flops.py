@@ -1,10 +1,13 @@
-"""What the batches of the from-scratch model cost in matrix products."""
+"""What the batches of the from-scratch model cost, by the formula of monitoring/flops.py."""
 
 import numpy as np
+import torch
+from torch import nn
 
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
-from scratchformer.monitoring.matrix_products import MatrixProducts, Pass, Shape, probes
-from scratchformer.training.objectives.objective import Objective
+from scratchformer.monitoring.flops import Flops, Shape, Utilisation
+from scratchformer.monitoring.machine_rate import busiest_layer, machine_rate
+from scratchformer.transformer import EncoderClassifier, Transformer
 
 
 def shape_of(batch: Batch) -> Shape:
@@ -15,13 +18,36 @@ def shape_of(batch: Batch) -> Shape:
     return Shape(rows, source, batch.target.shape[1], source_tokens, batch.tokens)
 
 
-def products_of(objective: Objective, data: TokenBatches) -> MatrixProducts:
-    """Counted on a copy of the model, which draws no random number."""
-    trial = objective.for_trial()
+def flops_of(model: Transformer | EncoderClassifier) -> Flops:
+    """The keys and values of a source are made once for each of its positions, by the decoder."""
+    config = model.config
+    encoder, _ = _weights(model.encoder)
+    decoder, read = _weights(model.decoder) if isinstance(model, Transformer) else (0, 0)
+    per_layer = 12 * config.d_model
+    decoder_pair = per_layer * config.num_decoder_layers if decoder else 0
+    return Flops(
+        source=6 * (encoder + read),
+        target=6 * decoder,
+        token=6 * config.d_model * config.target_vocab_size,
+        source_pair=per_layer * config.num_encoder_layers,
+        target_pair=decoder_pair,
+        cross_pair=decoder_pair,
+    )
 
-    def counted(records: list[int]) -> Pass:
-        batch = data.collate(np.array(records))
-        return shape_of(batch), lambda: trial.backward(batch, batch.tokens)
 
-    usual = data.batch(0).source.size
-    return MatrixProducts(trial.model, map(counted, probes(*data.lengths)), usual)
+def utilisation_of(
+    model: Transformer | EncoderClassifier, data: TokenBatches
+) -> Utilisation:
+    """Measures the machine with products as large as those of a usual batch."""
+    rate = machine_rate(busiest_layer(model), data.batch(0).source.size, torch.ones(()))
+    return Utilisation(flops_of(model), rate)
+
+
+def _weights(stack: nn.Module) -> tuple[int, int]:
+    """Weights of the matrices of a stack: (applied to its own positions, to those it reads)."""
+    own = read = 0
+    for name, parameter in stack.named_parameters():
+        if parameter.ndim == 2:
+            reads = "cross_attention.key" in name or "cross_attention.value" in name
+            own, read = own + parameter.numel() * (not reads), read + parameter.numel() * reads
+    return own, read

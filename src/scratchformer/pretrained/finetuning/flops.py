@@ -1,12 +1,14 @@
-"""What the batches of a fine-tuning cost in matrix products."""
+"""What the batches of a fine-tuning cost, by the formula of monitoring/flops.py."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from scratchformer.monitoring.matrix_products import MatrixProducts, Pass, Shape, probes
-from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL, FinetuneTask
+from scratchformer.monitoring.flops import Flops, Shape, Utilisation
+from scratchformer.monitoring.machine_rate import busiest_layer, machine_rate
+from scratchformer.pretrained.finetuning.tasks import NO_LABEL, FinetuneTask
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 
 def shape_of(inputs: "dict[str, Tensor]") -> Shape:
@@ -19,27 +21,36 @@ def shape_of(inputs: "dict[str, Tensor]") -> Shape:
     return Shape(rows, source, labels.shape[1], source_tokens, int((labels != NO_LABEL).sum()))
 
 
-def products_of(task: FinetuneTask, batch_size: int, precision: str) -> MatrixProducts:
-    """Counted on the model itself, which is left as it was: no dropout, no gradient kept.
+def flops_of(model: "PreTrainedModel") -> Flops:
+    """Per weight: 2 forward; 2 for the gradient of the layer's input, if anything below it is
+    trained; 2 for that of the weight, if it is trained itself. All trained, that is 6.
 
-    Args:
-        precision: float32 | bfloat16, in which the training multiplies.
+    Two approximations, of a few per cent at most: layers side by side count as one above the
+    other, and the decoder's keys and values of the source as if source and target were equally
+    long.
     """
-    import torch
+    config: Any = model.config
+    # ALBERT applies the same weights in every layer.
+    uses = config.num_hidden_layers / (getattr(config, "num_hidden_groups", 0) or
+                                       config.num_hidden_layers)  # fmt: skip
+    weights = {"encoder": 0.0, "decoder": 0.0}
+    flops = {"encoder": 0.0, "decoder": 0.0}
+    backward = False
+    for name, module in model.base_model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.ndim == 2 and _is_matrix(module) and "pooler" not in name:
+                side = "decoder" if name.startswith(("decoder.", "model.decoder.", "lm_head")) \
+                    else "encoder"
+                weights[side] += 2 * uses * parameter.numel()
+                flops[side] += 2 * uses * parameter.numel() * (
+                    1 + backward + parameter.requires_grad
+                )
+            backward = backward or parameter.requires_grad
+    return Flops(flops["encoder"], flops["decoder"])
 
-    model = task.model
 
-    def counted(records: list[int]) -> Pass:
-        inputs = task.collate(records)
-        given = {k: v.to(model.device) for k, v in inputs.items() if k != "labels"}
-        return shape_of(inputs), lambda: model(**given).logits.sum().backward()
+def _is_matrix(module: Any) -> bool:
+    """Whether the module multiplies by its weights instead of looking them up."""
+    from torch import nn
 
-    training = model.training
-    model.eval()
-    usual = int(task.sides[0].mean() * batch_size)
-    products = MatrixProducts(
-        model, map(counted, probes(*task.sides)), usual, getattr(torch, precision)
-    )
-    model.zero_grad(set_to_none=True)
-    model.train(training)
-    return products
+    return not isinstance(module, nn.Embedding)

@@ -1,37 +1,56 @@
-"""Operations of a fine-tuning: counted exactly, with what is frozen, and without a trace."""
+"""Operations of a fine-tuning, with what is frozen, against torch's counter."""
 
 import pyarrow as pa
 import pytest
 import torch
 from tests.pretrained.test_seq2seq import build
+from torch.utils.flop_counter import FlopCounterMode
 
-from scratchformer.monitoring.matrix_products import _count
+from scratchformer.monitoring.flops import Shape
 from scratchformer.params import Pretrained
-from scratchformer.pretrained.finetuning.flops import products_of, shape_of
+from scratchformer.pretrained.finetuning.flops import flops_of, shape_of
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.finetuning.tasks.seq2seq import Sequences
 from scratchformer.pretrained.hub.loading import load_classifier
 
 
-def test_a_frozen_layer_costs_less_and_nothing_is_changed(tiny_bert, rows):
+def counted(model, inputs) -> int:
+    """Operations by torch's counter. It does not know the CPU's fused attention: write it out."""
+    model.set_attn_implementation("eager")
+    model.eval()
+    with FlopCounterMode(display=False) as counter:
+        model(**inputs).logits.sum().backward()
+    model.zero_grad()
+    return counter.get_total_flops()
+
+
+def test_a_frozen_layer_costs_less(tiny_bert, rows):
     model = load_classifier(Pretrained(kind="folder", name=str(tiny_bert)), ["a", "b", "c"], 1)
-    task = Classification(model, rows, rows)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    draws, costs = torch.get_rng_state(), []
+    task, costs = Classification(model, rows, rows), []
     for layers in (0, 1):
         freeze(model, "embeddings", layers)
-        products = products_of(task, 16, "float32")
-        assert all(parameter.grad is None for parameter in model.parameters())
         inputs = task.collate([3, 40, 77, 2])
-        labels = inputs.pop("labels")
-        costs.append(_count(lambda inputs=inputs: model(**inputs).logits.sum().backward()))
-        shape = shape_of({**inputs, "labels": labels})
-        assert products.operations(shape) == pytest.approx(costs[-1], rel=1e-6)
-        model.zero_grad()
+        shape = shape_of(inputs)
+        inputs.pop("labels")
+        costs.append(flops_of(model).of(shape))
+        assert costs[-1] == pytest.approx(counted(model, inputs), rel=0.08)
     assert costs[1] < 0.8 * costs[0]  # nothing flows back through it
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), draws)
+
+
+@pytest.mark.parametrize("family", ["albert", "gpt2", "distilbert"])
+def test_other_families(family):
+    import transformers
+
+    config = transformers.AutoConfig.for_model(
+        family, vocab_size=40, hidden_size=32, embedding_size=32, num_attention_heads=2, dim=32,
+        num_hidden_layers=3, n_layers=3, n_heads=2, intermediate_size=64, hidden_dim=64, n_embd=32,
+        n_head=2, n_layer=3, pad_token_id=0,
+    )  # fmt: skip
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    ids = torch.randint(3, 40, (6, 12))
+    found = counted(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    assert flops_of(model).of(Shape(6, 12, 0, 72, 0)) == pytest.approx(found, rel=0.08)
 
 
 def test_answers_of_several_tokens():
@@ -48,11 +67,10 @@ def test_answers_of_several_tokens():
         "target": pa.array([ids(9) for _ in range(40)], kind),
     })  # fmt: skip
     task = Sequences(model, table, table)
-    products = products_of(task, 16, "float32")
+    flops = flops_of(model)
     for records in ([0, 1, 2], [5, 30], list(range(7, 20))):
         inputs = task.collate(records)
         shape = shape_of(inputs)
         assert shape.padding == int((inputs["input_ids"] == 0).sum() + (inputs["labels"] < 0).sum())
         del inputs["labels"]
-        counted = _count(lambda inputs=inputs: model(**inputs).logits.sum().backward())
-        assert products.operations(shape) == pytest.approx(counted, rel=1e-6)
+        assert flops.of(shape) == pytest.approx(counted(model, inputs), rel=0.08)

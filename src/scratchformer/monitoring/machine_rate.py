@@ -5,6 +5,7 @@ reach; what the same products reach when nothing else is done is the fair compar
 """
 
 import time
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,9 +14,7 @@ REPETITIONS = 5  # of each product that is timed; the fastest counts
 MAX_POSITIONS = 512  # rows of the left matrix: keeps the measurement under a second
 
 
-def machine_rate(
-    layer: tuple[int, int], positions: int, like: torch.Tensor
-) -> float:
+def machine_rate(layer: tuple[int, int], positions: int, like: torch.Tensor) -> float:
     """Operations a second of the three products of a linear layer: y = x Wᵀ, and the gradients of
     x and of W.
 
@@ -39,9 +38,11 @@ def busiest_layer(model: nn.Module) -> tuple[int, int]:
     """(outputs, inputs) of the linear layers that together hold the most weights."""
     weights: dict[tuple[int, int], int] = {}
     for module in model.modules():
-        if isinstance(module, nn.Linear):
-            shape = (module.out_features, module.in_features)
-            weights[shape] = weights.get(shape, 0) + shape[0] * shape[1]
+        weight: Any = getattr(module, "weight", None)
+        if isinstance(module, nn.Embedding) or getattr(weight, "ndim", 0) != 2:
+            continue
+        shape = (len(weight), weight.shape[1])
+        weights[shape] = weights.get(shape, 0) + weight.numel()
     return max(weights, key=lambda shape: weights[shape])
 
 

@@ -4,13 +4,13 @@
 - tokens_per_second: tokens that count, without padding
 - padding: share of the positions that hold padding
 - matrix_product_share: of the rate at which this machine multiplies matrices of the model's size,
-  what the model's own products reached (see matrix_products.py). What is missing to 1 went into
+  what the model's own products reached (see flops.py). What is missing to 1 went into
   everything else: norms, softmax, dropout, the optimizer, Python
 """
 
 import time
 
-from scratchformer.monitoring.matrix_products import MatrixProducts, Shape
+from scratchformer.monitoring.flops import Shape, Utilisation
 
 COLUMNS = ("seconds", "tokens_per_second", "padding", "matrix_product_share")
 
@@ -35,7 +35,7 @@ class Throughput:
         """Time that was not spent on training."""
         self._start += seconds
 
-    def take(self, products: MatrixProducts) -> dict[str, float]:
+    def take(self, utilisation: Utilisation) -> dict[str, float]:
         """The columns of a row; the next one begins."""
         seconds = time.monotonic() - self._start
         positions = sum(shape.positions for shape in self._shapes)
@@ -43,7 +43,7 @@ class Throughput:
             "seconds": seconds,
             "tokens_per_second": self._tokens / seconds,
             "padding": sum(shape.padding for shape in self._shapes) / max(positions, 1),
-            "matrix_product_share": products.share(self._shapes, seconds),
+            "matrix_product_share": utilisation.share(self._shapes, seconds),
         }
         self.begin()
         return values

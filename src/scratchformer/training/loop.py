@@ -25,7 +25,7 @@ from scratchformer.monitoring.throughput import COLUMNS, Throughput
 from scratchformer.params import TrainScratch
 from scratchformer.runtime.randomness import counted_seed
 from scratchformer.training.diagnostics import Diagnosis, diagnostic_columns
-from scratchformer.training.flops import products_of, shape_of
+from scratchformer.training.flops import shape_of, utilisation_of
 from scratchformer.training.not_finite import (
     MOST,
     NotFiniteError,
@@ -109,7 +109,7 @@ class Training:
             stop_on_signals() as stop,
             progress("train_scratch", settings.max_steps, state.step) as bar,
         ):
-            self.products = products_of(self.objective, self.batches)
+            self.utilisation = utilisation_of(self.model, self.batches)
             self.checkpointed = time.monotonic()
             self.throughput.begin()
             while not state.stop_reason:
@@ -197,7 +197,7 @@ class Training:
             "gradient_norm": state.window_norm / state.window_updates,
             "tokens": state.tokens,
         }
-        speed = self.throughput.take(self.products)
+        speed = self.throughput.take(self.utilisation)
         state.window_loss, state.window_tokens = 0.0, 0
         state.window_norm, state.window_updates = 0.0, 0
         self._record("train", values)

@@ -11,7 +11,7 @@ from scratchformer.base.errors import Interrupted
 from scratchformer.base.terminal import Progress as Bar
 from scratchformer.base.terminal import say
 from scratchformer.checkpoints.signals import StopRequest
-from scratchformer.monitoring.matrix_products import MatrixProducts
+from scratchformer.monitoring.flops import Utilisation
 from scratchformer.runtime.distributed import all_reduce_max
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         on_log: OnLog,
         bar: Bar,
         stop: StopRequest,
-        products: MatrixProducts,
+        utilisation: Utilisation,
     ) -> None:
         self._trainer, self._log_every, self._on_log = trainer, log_every, on_log
         self._checkpoint_seconds = checkpoint_seconds
-        self._bar, self._stop, self._products = bar, stop, products
+        self._bar, self._stop, self._utilisation = bar, stop, utilisation
         self._last_save = time.monotonic()
         trainer.throughput.begin()
 
@@ -87,7 +87,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             "gradient_norm": window.gradient_norm / window.updates,
             "tokens": self._trainer.progress.tokens,
         }
-        speed = self._trainer.throughput.take(self._products)
+        speed = self._trainer.throughput.take(self._utilisation)
         self._trainer.history.add("train", step, values)
         self._trainer.history.add("speed", step, speed)
         named = {f"train.{name}": value for name, value in values.items()}

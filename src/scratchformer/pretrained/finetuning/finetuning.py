@@ -74,7 +74,7 @@ def finetune(
     from scratchformer.base.terminal import progress
     from scratchformer.checkpoints.signals import stop_on_signals
     from scratchformer.pretrained.finetuning.callbacks import Watch
-    from scratchformer.pretrained.finetuning.flops import products_of
+    from scratchformer.pretrained.finetuning.flops import utilisation_of
     from scratchformer.pretrained.finetuning.loss import cross_entropy_loss
     from scratchformer.pretrained.finetuning.trainer import ResumableTrainer
 
@@ -90,11 +90,11 @@ def finetune(
     )
     trainer.remove_callback(PrinterCallback)
     found = trainer.find_checkpoint()
-    products = products_of(task, settings.batch_size, settings.precision)
+    utilisation = utilisation_of(task, settings.batch_size, settings.precision)
     updates = settings.epochs * -(-len(task.lengths) // settings.batch_size)
     with stop_on_signals() as stop, progress("fine-tuning", updates, found) as bar:
         trainer.add_callback(
-            Watch(trainer, settings.log_every, checkpoint_seconds, on_log, bar, stop, products)
+            Watch(trainer, settings.log_every, checkpoint_seconds, on_log, bar, stop, utilisation)
         )
         trainer.train_to_the_end()
     trained = sum(parameter.numel() for parameter in trainer.trained_weights().values())

@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 from scratchformer.monitoring.flops import Flops, Shape, Utilisation
 from scratchformer.monitoring.machine_rate import busiest_layer, machine_rate
-from scratchformer.pretrained.finetuning.tasks import NO_LABEL, FinetuneTask
+from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL, FinetuneTask
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
+
+DECODER = ("decoder.", "model.decoder.", "lm_head")
 
 
 def shape_of(inputs: "dict[str, Tensor]") -> Shape:
@@ -22,35 +24,74 @@ def shape_of(inputs: "dict[str, Tensor]") -> Shape:
 
 
 def flops_of(model: "PreTrainedModel") -> Flops:
-    """Per weight: 2 forward; 2 for the gradient of the layer's input, if anything below it is
-    trained; 2 for that of the weight, if it is trained itself. All trained, that is 6.
+    """Each weight costs 2 operations a position forward, 2 for the gradient of its layer's input
+    where anything below is trained, and 2 for its own gradient where it is trained itself: 6 in
+    a model of which all is trained.
 
-    Two approximations, of a few per cent at most: layers side by side count as one above the
-    other, and the decoder's keys and values of the source as if source and target were equally
-    long.
+    Within a few per cent (tested against torch's counter): heads that see one vector a row are
+    left out, layers side by side count as one above the other, and the decoder's keys and values
+    of the source count as if the source were as long as the target.
     """
-    config: Any = model.config
-    # ALBERT applies the same weights in every layer.
-    uses = config.num_hidden_layers / (getattr(config, "num_hidden_groups", 0) or
-                                       config.num_hidden_layers)  # fmt: skip
-    weights = {"encoder": 0.0, "decoder": 0.0}
-    flops = {"encoder": 0.0, "decoder": 0.0}
-    backward = False
-    for name, module in model.base_model.named_modules():
+    encoder = decoder = encoder_forward = decoder_forward = 0.0
+    gradient_arrives = False
+    repeats = _uses_of_a_weight(model.config)
+    for name, module in model.named_modules():
         for parameter in module.parameters(recurse=False):
-            if parameter.ndim == 2 and _is_matrix(module) and "pooler" not in name:
-                side = "decoder" if name.startswith(("decoder.", "model.decoder.", "lm_head")) \
-                    else "encoder"
-                weights[side] += 2 * uses * parameter.numel()
-                flops[side] += 2 * uses * parameter.numel() * (
-                    1 + backward + parameter.requires_grad
-                )
-            backward = backward or parameter.requires_grad
-    return Flops(flops["encoder"], flops["decoder"])
+            if parameter.ndim == 2 and _multiplies(name, module):
+                forward = 2 * repeats * parameter.numel()
+                cost = forward * (1 + gradient_arrives + parameter.requires_grad)
+                if name.startswith(DECODER):
+                    decoder, decoder_forward = decoder + cost, decoder_forward + forward
+                else:
+                    encoder, encoder_forward = encoder + cost, encoder_forward + forward
+            gradient_arrives = gradient_arrives or parameter.requires_grad
+    # Attention has a backward pass where its layer has one.
+    encoder_pair, decoder_pair = _attention(model.config)
+    decoder_share = decoder / decoder_forward if decoder_forward else 0.0
+    return Flops(
+        source=encoder,
+        target=decoder,
+        source_pair=encoder_pair * encoder / encoder_forward,
+        target_pair=decoder_pair * decoder_share,
+        cross_pair=decoder_pair * decoder_share,
+    )
 
 
-def _is_matrix(module: Any) -> bool:
-    """Whether the module multiplies by its weights instead of looking them up."""
+def utilisation_of(task: FinetuneTask, batch_size: int, precision: str) -> Utilisation:
+    """Measures the machine with products as large as those of a usual batch.
+
+    Args:
+        precision: float32 | bfloat16, in which the training multiplies.
+    """
+    import torch
+
+    like = torch.ones((), dtype=getattr(torch, precision), device=task.model.device)
+    positions = max(1, int(task.lengths.mean() * batch_size))
+    return Utilisation(
+        flops_of(task.model), machine_rate(busiest_layer(task.model), positions, like)
+    )
+
+
+def _multiplies(name: str, module: Any) -> bool:
+    """Whether the module multiplies every position by its weights: no embedding, which looks them
+    up, and no head, which sees one vector a row."""
     from torch import nn
 
-    return not isinstance(module, nn.Embedding)
+    heads = ("pooler", "classifier", "classification_head", "score")
+    return not isinstance(module, nn.Embedding) and not any(head in name for head in heads)
+
+
+def _uses_of_a_weight(config: Any) -> float:
+    """ALBERT applies one layer's weights in all layers; others have their own in each."""
+    groups = getattr(config, "num_hidden_groups", None)
+    return float(config.num_hidden_layers / groups) if groups else 1.0
+
+
+def _attention(config: Any) -> tuple[float, float]:
+    """Operations of a (query, key), forward, all layers: 4·L·H·Q; of encoder and decoder."""
+    heads = config.num_attention_heads
+    head_width = getattr(config, "d_kv", None) or config.hidden_size // heads
+    names = ("num_decoder_layers", "decoder_layers")
+    decoder_layers = next((n for n in (getattr(config, x, None) for x in names) if n), 0)
+    per_layer = 4 * heads * head_width
+    return per_layer * config.num_hidden_layers, per_layer * decoder_layers

@@ -4,6 +4,7 @@ Each command is a few lines that call the library, which is imported only then, 
 a mistyped argument answer at once.
 """
 
+import io
 import os
 import sys
 from enum import StrEnum
@@ -13,6 +14,7 @@ from typing import Annotated
 import typer
 
 from scratchformer.base.errors import DataError, ScratchformerError
+from scratchformer.base.terminal import visible
 
 
 class Layout(StrEnum):
@@ -32,18 +34,33 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run a command; an expected error is one line and an exit code, see `errors`."""
+    """Run a command; what a person can mend is one line and an exit code, see `base/errors.py`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe may have fewer letters: cp1252, ASCII
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except ScratchformerError as error:
-        if os.environ.get("SCRATCHFORMER_DEBUG") == "1":
-            raise
-        print(f"scratchformer: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader (`| head`) has left. Python would complain once more as it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (ScratchformerError, OSError, UnicodeDecodeError) as error:
+        if os.environ.get("SCRATCHFORMER_DEBUG") == "1":
+            raise
+        message, code = _told(error)
+        print(f"scratchformer: {visible(message)}", file=sys.stderr)
+        sys.exit(code)
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """The line and the exit code of an error."""
+    if isinstance(error, ScratchformerError):
+        return str(error), error.exit_code
+    if isinstance(error, UnicodeDecodeError):
+        return f"a file of this project is not text in UTF-8 ({error}); save it again", 3
+    name = getattr(error, "filename", None)
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"{name}: {reason}" if name else reason, ScratchformerError.exit_code
 
 
 @app.callback()
@@ -213,16 +230,16 @@ def predict(
         "models/scratch"
     ),
     file: Annotated[
-        Path | None, typer.Option("--input", help="Lines of text, .csv, .tsv or .jsonl.")
+        Path | None, typer.Option("--input", help="Text, .csv, .tsv, .jsonl or .parquet; .gz too.")
     ] = None,
     column: Annotated[str, typer.Option(help="Of a table: the column to read.")] = "text",
     pair_column: Annotated[
         str | None, typer.Option(help="Of a table of pairs: that of the second text.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write .csv, .tsv or .jsonl instead of printing.")
+        Path | None, typer.Option(help="Write .csv, .tsv or .jsonl (.gz too).")
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Answers for each text.")] = 1,
+    top_k: Annotated[int, typer.Option(min=1, help="Predictions for each text.")] = 1,
     beam: Annotated[int, typer.Option(min=1, help="Width of the search; 1 is greedy.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
 ) -> None:

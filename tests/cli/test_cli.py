@@ -1,6 +1,7 @@
 """The command line: quick, one line for what is expected to go wrong, the right exit code."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,10 +21,24 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def scratchformer(folder: Path, *arguments: str) -> tuple[int, str, str]:
+def scratchformer(
+    folder: Path, *arguments: str, given: bytes = b"", **environment: str
+) -> tuple[int, str, str]:
     command = [str(Path(sys.executable).with_name("scratchformer")), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+    done = subprocess.run(
+        command, cwd=folder, input=given, capture_output=True, check=False,
+        env=os.environ | environment,
+    )  # fmt: skip
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    return done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding)
+
+
+@pytest.fixture(scope="module")
+def labeller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained classifier: what it says does not matter here."""
+    from tests.prediction.test_prediction import save_scratch
+
+    return save_scratch(tmp_path_factory.mktemp("model"), num_labels=3)
 
 
 def test_help_names_every_command_and_imports_nothing_heavy(folder: Path) -> None:
@@ -99,3 +114,51 @@ def test_readme(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "reports/metrics.json").write_text('{"scratch": {}}')
     code, _, err = scratchformer(folder, "readme")
     assert code == 3 and err.startswith("scratchformer: reports/metrics.json: method: missing")
+
+
+def test_bytes_on_stdin_that_are_not_utf8(folder: Path, labeller: Path) -> None:
+    model = ("--model", str(labeller))
+    code, out, err = scratchformer(folder, "predict", *model, given=b"plain\ncaf\xe9 au lait\n")
+    assert (code, out) == (3, "")
+    assert err == "scratchformer: stdin:2: `text` is not valid UTF-8 (character 4)\n"
+    code, _, err = scratchformer(
+        folder, "predict", *model, "--output", "out.csv", given=b"plain\ncaf\xe9\n"
+    )
+    assert code == 3 and err.count("\n") == 1 and not (folder / "out.csv").exists()
+
+
+def test_a_pipe_with_few_letters_ends_no_command(folder: Path, labeller: Path) -> None:
+    shutil.copytree(ROOT / "presets", folder / "presets")
+    code, out, err = scratchformer(folder, "preset", "lesson", PYTHONIOENCODING="cp1252")
+    assert (code, err) == (0, "") and "\\u2192" in out and "values changed" in out
+    code, out, err = scratchformer(
+        folder, "predict", "--model", str(labeller), "好", PYTHONIOENCODING="cp1252"
+    )
+    assert (code, err) == (0, "") and out.startswith("\\u597d\t")
+    code, _, err = scratchformer(folder, "preset", "好", PYTHONIOENCODING="cp1252")
+    assert code == 2 and "no preset is called" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["preset", "lesson"], 2, "params.yaml: cannot be read: Is a directory"),
+        (["verify"], 1, "dvc.lock: Is a directory"),
+        (["predict", "a", "--output", "params.yaml"], 2, "params.yaml: is a folder"),
+        (["predict", "--input", "params.yaml"], 3, "params.yaml: is a folder"),
+        (["predict", "--model", "\x1b[2Jx", "a"], 3, "␛[2Jx: no model here"),
+        (["readme"], 3, "not text in UTF-8"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    folder: Path, arguments: list[str], code: int, expected: str
+) -> None:
+    shutil.copytree(ROOT / "presets", folder / "presets")
+    (folder / "params.yaml").unlink()
+    (folder / "params.yaml").mkdir()
+    (folder / "dvc.lock").mkdir()
+    (folder / "README.md").write_bytes(b"caf\xe9")
+    (folder / "reports").mkdir()
+    (folder / "reports/metrics.json").write_text("{}")
+    found, out, err = scratchformer(folder, *arguments)
+    assert (found, out) == (code, "") and expected in err and err.count("\n") == 1

@@ -192,6 +192,8 @@ def test_targets_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "out.csv").mkdir()
     with pytest.raises(ParamsError, match=r"out\.csv: is a folder"):
         predict(source, tmp_path / "out.csv")
+    with pytest.raises(ParamsError, match=r"--output .*in\.txt/out\.csv: "):
+        predict(source, source / "out.csv")
     with pytest.raises(ParamsError, match=r"ends in \.csv"):
         predict(source, tmp_path / "out.parquet")
     with pytest.raises(DataError, match="is a folder"):

@@ -93,7 +93,10 @@ def _print(row: WholeRow, text: str, answers: list[Answer]) -> None:
 
 def _open(target: Path, stack: ExitStack) -> TextIO:
     """The file that becomes `target`. Bytes that are not UTF-8 go out as they came in."""
-    temporary = stack.enter_context(write_whole(target))
+    try:
+        temporary = stack.enter_context(write_whole(target))
+    except OSError as error:
+        raise ParamsError(f"--output {target}: {error.strerror or error}") from None
     raw: Any = stack.enter_context(temporary.open("wb"))
     if target.name.lower().endswith(".gz"):
         raw = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))

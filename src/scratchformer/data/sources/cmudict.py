@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scratchformer.base.errors import DataError, ParamsError
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.tasks import SEQ2SEQ, TaskName
 from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow
 
 _VARIANT = re.compile(r"\(\d+\)$")  # "read(2)" is another pronunciation of "read"
@@ -20,7 +20,7 @@ _STRESS = str.maketrans("", "", "012")  # "AH0" → "AH": the literature scores 
 
 def open_cmudict(task: TaskName) -> Corpus:
     """One row a word; its targets are all listed pronunciations, phonemes parted by one blank."""
-    if task != "seq2seq":
+    if task != SEQ2SEQ.name:
         raise ParamsError(f"source cmudict is for the task seq2seq, not {task}")
     path = _dictionary()
     return Corpus(

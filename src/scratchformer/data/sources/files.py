@@ -38,7 +38,7 @@ def open_files(source: FilesSource, task: TaskName) -> Corpus:
                 + ("the file of the other language is missing" if target is None
                    else f"only for format parallel_text, found {kind}")
             )
-        if kind == "parallel_text" and task != "seq2seq":
+        if kind == "parallel_text" and TASKS[task].labelled:
             raise ParamsError(f"source.format: parallel_text is for the task seq2seq, not {task}")
         if target is not None:
             splits[split] = partial(parallel_text.read, Path(path), Path(target))
@@ -53,7 +53,7 @@ def open_files(source: FilesSource, task: TaskName) -> Corpus:
         splits=splits,
         pairs=TASKS[task].pair_field in columns,
         grouped="group" in columns,
-        merge_references=source.merge_references and task == "seq2seq",
+        merge_references=source.merge_references and not TASKS[task].labelled,
         label_names=source.label_names,
     )
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from scratchformer.base.errors import ParamsError
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.tasks import SEQ2SEQ, TaskName
 from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow
 from scratchformer.params import GeneratedSource
 
@@ -34,7 +34,7 @@ def open_generated(source: GeneratedSource, task: TaskName, seed: int) -> Corpus
     Raises:
         ParamsError: the task is not seq2seq, or more rows are asked for than there are.
     """
-    if task != "seq2seq":
+    if task != SEQ2SEQ.name:
         raise ParamsError(f"source {source.name} is for the task seq2seq, not {task}")
     if source.name == "identity":
         rows = _identity(source.rows, seed)

@@ -51,7 +51,7 @@ def open_hub(source: HubSource, task: TaskName) -> Corpus:
         splits=splits,
         pairs=TASKS[task].pair_field in columns,
         grouped="group" in columns,
-        merge_references=source.merge_references and task == "seq2seq",
+        merge_references=source.merge_references and not TASKS[task].labelled,
         label_names=labels | source.label_names,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scratchformer.base.errors import ParamsError
-from scratchformer.base.tasks import TaskName
+from scratchformer.base.tasks import CLASSIFICATION, TaskName
 from scratchformer.data.preparation.digests import digest, normalised
 from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow
 from scratchformer.params import PackageSource
@@ -22,7 +22,7 @@ MIN_CATEGORIES = 10
 
 def open_icd10cm(source: PackageSource, task: TaskName, seed: int) -> Corpus:
     """One row a code: its description, its chapter ("01" … "21") and its category as the group."""
-    if task != "classification":
+    if task != CLASSIFICATION.name:
         raise ParamsError(f"source icd10cm is for the task classification, not {task}")
     rows, names, notes = _select(source.max_per_label, seed)
     return Corpus(

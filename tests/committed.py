@@ -3,6 +3,7 @@ speaks of the committed results may fail by that."""
 
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,3 +17,21 @@ def committed(path: str) -> str:
     if shown.returncode:
         pytest.skip(f"needs the committed {path}")
     return shown.stdout
+
+
+def _default_params() -> Path:
+    """params.yaml as Git has it: the staged one, so that a key that is being added can be tested
+    before it is committed. Outside Git, the file as it is."""
+    path = ROOT / "params.yaml"
+    command = ["git", "show", ":params.yaml"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if shown.returncode or shown.stdout == path.read_bytes():
+        return path
+    copy = Path(_FOLDER.name) / "params.yaml"
+    copy.write_bytes(shown.stdout)
+    return copy
+
+
+_FOLDER = TemporaryDirectory(prefix="scratchformer-tests-")  # removed as the process ends
+# Tests start from the default parameters, whatever preset a person has merged into theirs.
+DEFAULT_PARAMS = _default_params()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.evaluation.tables import results_table
 from scratchformer.record.metrics import parse_metrics
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(DEFAULT_PARAMS, tmp_path)
     return tmp_path
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
+from tests.committed import DEFAULT_PARAMS
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +26,7 @@ class Project:
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
         self._capsys = capsys
-        self.params: dict[str, Any] = YAML(typ="safe").load(ROOT / "params.yaml")
+        self.params: dict[str, Any] = YAML(typ="safe").load(DEFAULT_PARAMS)
         self.params["tracking"]["enabled"] = False
         self.params["prepare"]["max_bad_share"] = 0.1
         for track in ("scratch", "finetune"):

@@ -11,6 +11,7 @@ import yaml
 from chapters import DOCS, ROOT, SECTIONS, TOPICS, Chapter, chapters
 from experiments import load_experiment
 from refresh import refreshed
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.params import parse_params, read_yaml
 from scratchformer.params.presets import merge
@@ -85,7 +86,7 @@ def test_the_experiment_is_the_one_that_was_measured(chapter: Chapter) -> None:
 
 def with_settings(settings: tuple[str, ...]) -> Any:
     """params.yaml with the preset `lesson`, and on top what `-S` sets."""
-    document = read_yaml(ROOT / "params.yaml")
+    document = read_yaml(DEFAULT_PARAMS)
     merge(document, read_yaml(ROOT / "presets" / "lesson.yaml"))
     for setting in settings:
         key, _, value = setting.partition("=")

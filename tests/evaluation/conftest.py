@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.data.preparation.prepared import SCHEMAS, Info, Label
 from scratchformer.params import Params, load_params
@@ -174,7 +175,7 @@ def workplace(
     monkeypatch.chdir(tmp_path)
 
     def fill(scratch: str, finetune: str) -> Params:
-        params = load_params(ROOT / "params.yaml")
+        params = load_params(DEFAULT_PARAMS)
         changes = {"bootstrap_resamples": 100, "batch_size": 16}
         params = params.model_copy(
             update={

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.base.layout import STAGES
 from scratchformer.params import load_params, read_yaml
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+TEXT = DEFAULT_PARAMS.read_text(encoding="utf-8")
 
 
 def leaves(node: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, int]]:
@@ -28,7 +29,7 @@ def leaves(node: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
             yield (*prefix, key), value, node.lc.key(key)[0] + 1
 
 
-LEAVES = list(leaves(read_yaml(ROOT / "params.yaml")))
+LEAVES = list(leaves(read_yaml(DEFAULT_PARAMS)))
 DOTTED = [".".join(location) for location, _, _ in LEAVES]
 # A value of the right type that the key must refuse, for keys that do not take all of their type.
 OUT_OF_RANGE = {
@@ -70,7 +71,7 @@ def with_value(line: int, key: str, value: object) -> str:
 
 
 def test_the_committed_file_is_valid_and_frozen() -> None:
-    params = load_params(ROOT / "params.yaml")
+    params = load_params(DEFAULT_PARAMS)
     with pytest.raises(ValueError, match="frozen"):
         params.run.seed = 1  # type: ignore[misc]
 
@@ -135,10 +136,10 @@ def test_numbers_are_finite(
     assert f"params.yaml:{line}: {'.'.join(location)}: " in complaint(tmp_path, text)
 
 
-@pytest.mark.parametrize("section", list(read_yaml(ROOT / "params.yaml")))
+@pytest.mark.parametrize("section", list(read_yaml(DEFAULT_PARAMS)))
 def test_a_section_replaced_by_a_string(tmp_path: Path, section: str) -> None:
     """What `dvc exp run -S finetune=fast` does."""
-    document = read_yaml(ROOT / "params.yaml")
+    document = read_yaml(DEFAULT_PARAMS)
     document[section] = "fast"
     path = tmp_path / "params.yaml"
     with path.open("w", encoding="utf-8") as file:

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.params import FilesSource, GeneratedSource, HubSource, Params, load_params
 from scratchformer.params.presets import _read_mapping, _writer, apply_preset, list_presets, merge
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+TEXT = DEFAULT_PARAMS.read_text(encoding="utf-8")
 NAMES = [path.stem for path in sorted((ROOT / "presets").glob("*.yaml"))]
 
 
@@ -38,7 +39,7 @@ def test_the_promised_presets_are_there_and_described() -> None:
 
 def test_writing_changes_no_byte_of_an_unchanged_file(params: Path) -> None:
     with params.open("w", encoding="utf-8") as file:
-        _writer().dump(_read_mapping(ROOT / "params.yaml"), file)
+        _writer().dump(_read_mapping(DEFAULT_PARAMS), file)
     assert params.read_text(encoding="utf-8") == TEXT
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,16 +46,18 @@ class Checkout:
 
 
 def make_checkout(folder: Path) -> Checkout:
-    """Copy what Git tracks or would track, so that uncommitted work is tested too."""
+    """Copy what Git tracks or would track, so that uncommitted work is tested too; but with the
+    default parameters, and without data that a person has added."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout
     for name in filter(None, listed.split("\0")):
         source = ROOT / name
-        if source.is_file():
+        if source.is_file() and source.suffix != ".dvc":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, folder / name)
+    shutil.copyfile(DEFAULT_PARAMS, folder / "params.yaml")
     (folder / "dvc.lock").unlink(missing_ok=True)
     checkout = Checkout(folder)
     checkout.run("git", "init", "--quiet", "--initial-branch=main")

@@ -11,6 +11,7 @@ import pytest
 import tokenizers
 import torch
 from ruamel.yaml import YAML
+from tests.committed import DEFAULT_PARAMS
 from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerFast,
@@ -78,7 +79,7 @@ def params_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     (tmp_path / "data" / "raw").mkdir(parents=True)
     path = tmp_path / "params.yaml"
-    path.write_bytes((ROOT / "params.yaml").read_bytes())
+    path.write_bytes(DEFAULT_PARAMS.read_bytes())
     return path
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.files import write_json
 from scratchformer.data.preparation.prepared import Info, Label
@@ -102,7 +103,7 @@ def make_stage_folder(folder: Path, model: Path, rows: pa.Table, **changes: Any)
     ).save(prepared / "info.json")
     for path in model.glob("tokenizer*.json"):
         shutil.copy(path, tokenizer)
-    params = load_params(ROOT / "params.yaml")
+    params = load_params(DEFAULT_PARAMS)
     settings = params.finetune.model_copy(update=changes)
     run = params.run.model_copy(update={"threads": 1})
     pretrained = Pretrained(kind="folder", name=str(model))

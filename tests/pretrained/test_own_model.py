@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import read_json
@@ -57,7 +58,7 @@ def test_a_model_from_scratch_goes_on_learning_through_transformers(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    values = merged(load_params(ROOT / "params.yaml").model_dump(), CHANGES)
+    values = merged(load_params(DEFAULT_PARAMS).model_dump(), CHANGES)
     params, silent = Params.model_validate(values), Silent()
     for stage in (prepare, tokenize, train_scratch):
         stage(params, silent)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.files import read_json, write_json
 from scratchformer.checkpoints.session import training_session
@@ -58,7 +59,7 @@ def workplace(tiny_bert: Path, rows: pa.Table, tmp_path: Path) -> Path:
     for path in tiny_bert.glob("tokenizer*.json"):
         shutil.copy(path, tokenizer)
     yaml = YAML(typ="safe")
-    params = yaml.load(ROOT / "params.yaml")
+    params = yaml.load(DEFAULT_PARAMS)
     params["run"]["threads"] = 1
     params["tracking"]["enabled"] = False
     params["pretrained"] = {"kind": "folder", "name": "models/pretrained/bert", "revision": None}

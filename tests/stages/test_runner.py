@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 ROOT = Path(__file__).parents[2]
 STAGE = """
@@ -26,7 +27,7 @@ run_stage(stage)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    text = DEFAULT_PARAMS.read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(text.replace("enabled: true", "enabled: false"))
     return tmp_path
 

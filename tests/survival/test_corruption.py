@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.files import read_json
 from scratchformer.checkpoints.checkpoint import Checkpoints, DamagedError, read_checkpoint
@@ -38,7 +39,7 @@ def finetune_checkpoints(tmp_path, tiny_bert, rows) -> Checkpoints:
     labels = ["first", "second", "third"]
     model = load_classifier(Pretrained(kind="folder", name=str(tiny_bert)), labels, 1)
     changes = {"epochs": 2, "batch_size": 16, "log_every": 1, "frozen_layers": 0}
-    settings = load_params(ROOT / "params.yaml").finetune.model_copy(update=changes)
+    settings = load_params(DEFAULT_PARAMS).finetune.model_copy(update=changes)
     checkpoints = Checkpoints(tmp_path / "finetune")
     finetune(Classification(model, rows.slice(0, 32), rows.slice(150)), settings, 1, checkpoints)
     return checkpoints

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 from tests.training.conftest import make_stage_folder
 
 from scratchformer.checkpoints.checkpoint import Checkpoints
@@ -101,7 +102,7 @@ def test_finetune_asks_for_room_before_its_first_update(tmp_path, tiny_bert, row
     model = load_classifier(Pretrained(kind="folder", name=str(tiny_bert)), labels, 1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     task = Classification(model, rows.slice(0, 32), rows.slice(150))
-    settings = load_params(ROOT / "params.yaml").finetune
+    settings = load_params(DEFAULT_PARAMS).finetune
     with pytest.raises(DiskFullError, match=r"room: checkpoints need [\d,]+ bytes, 999 "):
         finetune(task, settings, 1, Checkpoints(tmp_path / "room"))
     assert not list((tmp_path / "room").iterdir())

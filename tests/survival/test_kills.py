@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.files import sha256
 from scratchformer.checkpoints.checkpoint import DamagedError, read_checkpoint
@@ -170,7 +171,7 @@ def test_finetune_ends_with_the_same_bytes(tmp_path, tiny_bert, rows):
         "epochs": 2, "batch_size": 16, "learning_rate": 0.003, "label_smoothing": 0.1,
         "class_weights": "balanced", "freeze": "embeddings", "frozen_layers": 1, "log_every": 7,
     }  # fmt: skip
-    settings = load_params(ROOT / "params.yaml").finetune.model_copy(update=changes)
+    settings = load_params(DEFAULT_PARAMS).finetune.model_copy(update=changes)
     job = {
         "training": "finetune", "settings": settings.model_dump(), "model": str(tiny_bert),
         "labels": ["first", "second", "third"], "rows": write_rows(rows, tmp_path / "rows.arrow"),

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.params import load_params
 from scratchformer.tracking.live import writer
@@ -107,7 +108,7 @@ class Workspace:
 @pytest.fixture
 def workspace(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     shutil.copy(empty_database, tmp_path / DATABASE)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(DEFAULT_PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     return Workspace(tmp_path)

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.record.dvc_record import dvc_hash, file_md5, read_stages
 from scratchformer.tracking.mirror.store import DATABASE
 from scratchformer.tracking.mirror.sync import sync_store
 
-from .conftest import ROOT, Runs
+from .conftest import Runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -141,7 +142,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -
     repository.path.mkdir()
     for name, text in {"dvc.yaml": PIPELINE, "stage.py": STAGE, ".gitignore": IGNORED}.items():
         (repository.path / name).write_text(text)
-    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    params = DEFAULT_PARAMS.read_text(encoding="utf-8")
     section, found, rest = params.partition("\ntrain_scratch:")
     rest = re.sub(r"(?m)^(  learning_rate:) \S+", r"\1 0.002", rest, count=1)
     (repository.path / "params.yaml").write_text(section + found + rest, encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.files import write_json
 from scratchformer.checkpoints.checkpoint import Checkpoints
@@ -63,7 +64,7 @@ def make_settings(**changes: Any) -> TrainScratch:
 
 def make_stage_folder(folder: Path, **changes: Any) -> Params:
     """A working folder as `tokenize` leaves it: spell a word with blanks between its letters."""
-    params = load_params(ROOT / "params.yaml")
+    params = load_params(DEFAULT_PARAMS)
     tokens, tokenizers = folder / "data/tokenized/scratch", folder / "models/tokenizers/scratch"
     tokens.mkdir(parents=True)
     tokenizers.mkdir(parents=True)

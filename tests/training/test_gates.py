@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.errors import GateError, ParamsError
 from scratchformer.data.tokenized.batches import TokenBatches
@@ -148,7 +149,7 @@ def test_a_bracket_of_learning_rates_is_suggested(training, capsys):
 @pytest.mark.slow
 def test_the_gates_of_the_default_model_take_less_than_half_a_minute():
     """CPU time, with 2,000 words of 3 to 12 letters; the clock shows less on an idle machine."""
-    params = load_params(ROOT / "params.yaml")
+    params = load_params(DEFAULT_PARAMS)
     random = np.random.default_rng(0)
     words = [[*random.integers(4, 40, random.integers(3, 12)).tolist(), 2] for _ in range(2000)]
     column = pa.array(words, pa.list_(pa.int32()))
@@ -189,7 +190,7 @@ def test_a_classifier_has_the_gates_that_make_sense(settings):
 
 def test_an_unknown_gate_is_named_with_the_nearest(tmp_path):
     path = tmp_path / "params.yaml"
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    text = DEFAULT_PARAMS.read_text(encoding="utf-8")
     path.write_text(text.replace("skip_gates: []", "skip_gates: [initial_los]"), encoding="utf-8")
     with pytest.raises(ParamsError, match=r"skip_gates\.0: .*did you mean initial_loss\?"):
         load_params(path)

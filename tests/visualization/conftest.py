@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.files import write_json
 from scratchformer.base.tasks import TaskName
@@ -61,7 +62,7 @@ def make_workspace(
         write_finetuned(tiny_bert)
         write_histories()
         write_json(Path("reports/metrics.json"), metrics_of(task))
-        params = load_params(ROOT / "params.yaml")
+        params = load_params(DEFAULT_PARAMS)
         visible = params.visualize.model_copy(
             update={"attention_examples": 1, "error_examples": 2, "projection_points": 20}
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.committed import DEFAULT_PARAMS
 from tokenizers import Tokenizer
 
 from scratchformer.params import load_params
@@ -24,7 +25,7 @@ PHONES = ["AA B", "CH D EH", "F G </s>", "<b> & K"]
 @pytest.fixture(scope="session")
 def tokenizers() -> tuple[Tokenizer, Tokenizer]:
     """Letters on one side, words on the other."""
-    settings = load_params(ROOT / "params.yaml").tokenize.scratch
+    settings = load_params(DEFAULT_PARAMS).tokenize.scratch
     source = settings.source.model_copy(update={"lowercase": True})
     return train_tokenizer(LETTERS, source), train_tokenizer(PHONES, settings.target)
 

@@ -14,7 +14,7 @@ from refresh import refreshed
 from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.params import parse_params, read_yaml
-from scratchformer.params.presets import merge
+from scratchformer.params.presets import merged
 
 CHAPTERS = chapters()
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -86,8 +86,7 @@ def test_the_experiment_is_the_one_that_was_measured(chapter: Chapter) -> None:
 
 def with_settings(settings: tuple[str, ...]) -> Any:
     """params.yaml with the preset `lesson`, and on top what `-S` sets."""
-    document = read_yaml(DEFAULT_PARAMS)
-    merge(document, read_yaml(ROOT / "presets" / "lesson.yaml"))
+    document = merged(read_yaml(DEFAULT_PARAMS), read_yaml(ROOT / "presets" / "lesson.yaml"))
     for setting in settings:
         key, _, value = setting.partition("=")
         *folders, name = key.split(".")

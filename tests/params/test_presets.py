@@ -10,7 +10,13 @@ from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.params import FilesSource, GeneratedSource, HubSource, Params, load_params
-from scratchformer.params.presets import _read_mapping, _writer, apply_preset, list_presets, merge
+from scratchformer.params.presets import (
+    _read_mapping,
+    apply_preset,
+    edited,
+    list_presets,
+    merged,
+)
 
 ROOT = Path(__file__).parents[2]
 TEXT = DEFAULT_PARAMS.read_text(encoding="utf-8")
@@ -37,10 +43,8 @@ def test_the_promised_presets_are_there_and_described() -> None:
         assert len(description) > 20 and description.endswith("."), name
 
 
-def test_writing_changes_no_byte_of_an_unchanged_file(params: Path) -> None:
-    with params.open("w", encoding="utf-8") as file:
-        _writer().dump(_read_mapping(DEFAULT_PARAMS), file)
-    assert params.read_text(encoding="utf-8") == TEXT
+def test_values_that_stay_keep_their_bytes() -> None:
+    assert edited(TEXT, _read_mapping(DEFAULT_PARAMS)) == TEXT
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,14 +101,67 @@ def test_both_tracks_of_the_comparison_have_the_same_rows(params: Path) -> None:
     assert made.scratch.task == "classification"
 
 
-def test_lists_are_replaced_and_what_follows_them_stays(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("x:\n  - 1 # one\n  - 2 # two\n\n# about y\ny: 3\n")
-    (tmp_path / "b.yaml").write_text("x:\n  - 7\n\nz: 1\n")
-    document = _read_mapping(tmp_path / "a.yaml")
-    merge(document, _read_mapping(tmp_path / "b.yaml"))
-    with (tmp_path / "a.yaml").open("w") as file:
-        _writer().dump(document, file)
-    assert (tmp_path / "a.yaml").read_text() == "x:\n  - 7\n\n# about y\ny: 3\nz: 1\n"
+@pytest.mark.parametrize(
+    ("text", "changes", "expected"),
+    [
+        # lists: empty, in one line, in several, inside a list of lists
+        ("x: []  # none\ny: 3\n", {"x": ["a"]}, "x: [a] # none\ny: 3\n"),
+        ("x: [a, b]   # two\ny: 3\n", {"x": []}, "x: []       # two\ny: 3\n"),
+        ("x:\n  - 1 # one\n  - 2\n\n# on y\ny: 3\n", {"x": [7], "z": 1},
+         "x: [7]\n\n# on y\ny: 3\nz: 1\n"),
+        ("x:\n  - 1\n  - 2", {"x": ["{a}: b", "c, d"]}, "x: ['{a}: b', 'c, d']"),
+        # scalars: no room before the comment, quotes, nothing, a word that is a boolean
+        ("x: 1 # one\n", {"x": 123456}, "x: 123456 # one\n"),
+        ("x: 'a # b'   # c\n", {"x": "true"}, "x: 'true'    # c\n"),
+        ("x:\ny: 2\n", {"x": 5}, "x: 5\ny: 2\n"),
+        ("x: 1\ny: 2\n", {"x": None}, "x: null\ny: 2\n"),
+        ("x: 1\n", {"x": 3e-05}, "x: 3e-05\n"),
+        # mappings: a deep value, a new key, a new kind, an empty one that is filled
+        ("a:\n  b:\n    c: 1 # c\n  # on d\n  d: 2\n", {"a": {"b": {"c": 4, "e": 5}}},
+         "a:\n  b:\n    c: 4 # c\n    e: 5\n  # on d\n  d: 2\n"),
+        ("a:\n  kind: p # p\n  n: 1 # n\n\n# on d\nd: 2\n", {"a": {"kind": "q", "m": 2}},
+         "a:\n  kind: q\n  m: 2\n\n# on d\nd: 2\n"),
+        ("a:\n  b: {}\n  c: 1\n", {"a": {"b": {"z": 1, "y": 2}}},
+         "a:\n  b:\n    z: 1\n    y: 2\n  c: 1\n"),
+        ("a: {b: 1, c: 2}  # both\nd: 1\n", {"a": {"b": 3}}, "a: {b: 3, c: 2}  # both\nd: 1\n"),
+        ("a:\n  b: 1\nd: 1\n", {"a": 5}, "a: 5\nd: 1\n"),
+    ],
+)  # fmt: skip
+def test_the_text_is_changed_where_the_values_stand(
+    text: str, changes: dict[str, object], expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    new = merged(_read_mapping(tmp_path / "a.yaml"), changes)
+    assert edited(text, new) == expected
+    (tmp_path / "a.yaml").write_text(expected)
+    assert _read_mapping(tmp_path / "a.yaml") == new
+
+
+def test_a_preset_that_sets_a_list(params: Path) -> None:
+    folder = params.parent / "presets"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("# x.\ntrain_scratch:\n  skip_gates: [learning_rate]\n")
+    for _ in range(2):
+        apply_preset("mine", params, folder)
+        assert load_params(params).train_scratch.skip_gates == ["learning_rate"]
+    line = "  skip_gates: [learning_rate] # checks before the first update that are left out, by na"
+    assert line in params.read_text(encoding="utf-8")
+    (folder / "mine.yaml").write_text("# x.\ntrain_scratch:\n  skip_gates:\n    - future\n")
+    apply_preset("mine", params, folder)
+    assert load_params(params).train_scratch.skip_gates == ["future"]
+    (folder / "mine.yaml").write_text("# x.\ntrain_scratch:\n  skip_gates: []\n")
+    apply_preset("mine", params, folder)
+    assert len(params.read_text(encoding="utf-8").splitlines()) == len(TEXT.splitlines())
+    assert load_params(params).train_scratch.skip_gates == []
+
+
+def test_a_file_that_shares_its_values_is_not_changed(params: Path) -> None:
+    """An edit of the one place would change the other too."""
+    shared = TEXT.replace("seed: 42 ", "seed: &n 42 ").replace("max_steps: 4000", "max_steps: *n")
+    params.write_text(shared, encoding="utf-8")
+    with pytest.raises(ParamsError, match="anchors"):
+        apply_preset("tiny", params, ROOT / "presets")
+    assert params.read_text(encoding="utf-8") == shared
 
 
 @pytest.mark.parametrize(

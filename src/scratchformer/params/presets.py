@@ -4,16 +4,23 @@ A preset holds only the keys that it changes. Presets can be put on top of one a
 to the defaults, restore params.yaml from Git. A section that names a `kind` or a `name` (a source,
 a pretrained model) is replaced as a whole when one of them changes, because the other keys belong
 to the old kind.
+
+The file is edited as text, at the places where values stand: what is not changed keeps its bytes.
 """
 
+import re
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from scratchformer.base.choices import did_you_mean
 from scratchformer.base.errors import ParamsError
 from scratchformer.base.files import write_whole
+from scratchformer.base.mappings import flatten
 from scratchformer.params import parse_params, read_yaml
+from scratchformer.params.reading import plain
 
 PRESETS = Path("presets")
 _DISCRIMINATORS = ("kind", "name")
@@ -43,117 +50,122 @@ def apply_preset(
     if name not in known:
         hint = did_you_mean(name, list(known), "presets")
         raise ParamsError(f"no preset is called {name!r}; {hint}")
-    document = _read_mapping(params)
-    before = dict(_leaves(document))
-    merge(document, _read_mapping(folder / f"{name}.yaml"))
+    old, changes = _read_mapping(params), _read_mapping(folder / f"{name}.yaml")
+    new = merged(old, changes)
     try:
-        parse_params(document, params)
+        parse_params(new, params)
     except ParamsError as error:
         raise ParamsError(f"preset {name!r} does not fit, nothing was changed: {error}") from None
-    text = StringIO()
-    _writer().dump(document, text)
+    text = edited(params.read_text(encoding="utf-8-sig"), new)
     with write_whole(params) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-    after = dict(_leaves(document))
+        temporary.write_text(text, encoding="utf-8")
+        if _read_mapping(temporary) != new:
+            raise ParamsError(
+                f"{params}: cannot be edited in place (does it use anchors and aliases?); nothing "
+                f"was changed, copy the keys of {folder / name}.yaml by hand"
+            )
+    before, after = dict(flatten(old)), dict(flatten(new))
     keys = [key for key in {**before, **after} if before.get(key, ...) != after.get(key, ...)]
     absent = "(absent)"
     return [f"{key}: {before.get(key, absent)} → {after.get(key, absent)}" for key in keys]
 
 
-def merge(document: Any, changes: Any) -> None:
-    """Change the mapping `document` in place; mappings are merged, everything else replaced."""
+def merged(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with `changes`: mappings of the same kind are merged, everything else is replaced."""
+    new = dict(old)
     for key, value in changes.items():
-        old = document.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            if any(value.get(word, old.get(word)) != old.get(word) for word in _DISCRIMINATORS):
-                _replace(old, value)
-            else:
-                merge(old, value)
-        elif isinstance(old, list) and isinstance(value, list):
-            tail = _tail(old)
-            old.clear()
-            old.extend(value)
-            _set_tail(old, tail)
+        before = old.get(key)
+        if isinstance(before, Mapping) and _same_kind(before, value):
+            new[key] = merged(before, value)
         else:
-            document[key] = value
+            new[key] = value
+    return new
 
 
-def _replace(old: Any, new: Any) -> None:
-    """Make the mapping `old` equal to `new`, but for the comment that follows it in the file."""
-    tail = _tail(old)
-    for key in list(old):
-        del old[key]
-        old.ca.items.pop(key, None)
-    for key, value in new.items():
-        old[key] = value
-        if key in new.ca.items:
-            old.ca.items[key] = new.ca.items[key]
-    _set_tail(old, tail)
+def edited(text: str, new: Mapping[str, Any]) -> str:
+    """The YAML `text` of a mapping, changed where its values differ from `new`."""
+    from ruamel.yaml import YAML
+
+    root = YAML(typ="safe", pure=True).compose(text)
+    old = YAML(typ="safe", pure=True).load(text)
+    for start, end, replacement in sorted(_edits(text, root, old, new), reverse=True):
+        text = text[:start] + replacement + text[end:]
+    return text
 
 
-def _tail(node: Any) -> str:
-    """What ruamel hangs on the last entry of a container although it stands below: blank lines,
-    and the comments in front of the next section."""
-    token = _last_token(node)
-    return token.value.partition("\n")[2] if token else ""
-
-
-def _set_tail(node: Any, tail: str) -> None:
-    """Keep the last entry's own comment, and let nothing but `tail` stand below it."""
-    from ruamel.yaml.error import CommentMark
-    from ruamel.yaml.tokens import CommentToken
-
-    last = _last_key(node)
-    if isinstance(node[last], dict | list) and node[last]:
-        return _set_tail(node[last], tail)
-    token = _last_token(node)
-    own = token.value.partition("\n")[0] if token else ""
-    comments = node.ca.items
-    if own or tail:
-        column = CommentMark(token.start_mark.column if token else 0)
-        made = CommentToken(f"{own}\n{tail}", column, None)
-        comments[last] = [made, None] if isinstance(last, int) else [None, None, made, None]
-    else:
-        comments.pop(last, None)
-
-
-def _last_token(node: Any) -> Any:
-    """The comment token of the last entry of a container, however deep it lies."""
-    last = _last_key(node)
-    if isinstance(node[last], dict | list) and node[last]:
-        return _last_token(node[last])
-    entry = node.ca.items.get(last) or []
-    return next((token for token in entry if token is not None), None)
-
-
-def _last_key(node: Any) -> Any:
-    return list(node)[-1] if isinstance(node, dict) else len(node) - 1
-
-
-def _leaves(node: Any, prefix: str = "") -> Any:
-    for key, value in node.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, dict):
-            yield from _leaves(value, name)
+def _edits(
+    text: str, node: Any, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[tuple[int, int, str]]:
+    """(first character, character behind the last, replacement) for what differs below `node`."""
+    column = node.value[0][0].start_mark.column
+    for key, place in node.value:
+        value, before = new[key.value], old[key.value]
+        if value == before:
+            continue
+        if before and _same_kind(before, value) and before.keys() <= value.keys():
+            yield from _edits(text, place, before, value)
+        elif isinstance(value, dict) and not _in_one_line(place):
+            # The old keys go with the comments on them; one behind `key:` stays.
+            block = _written(value, place.start_mark.column - 2).lstrip()
+            yield place.start_mark.index, _end_of_line(text, place), block
+        elif isinstance(value, dict) or not _in_one_line(place):
+            yield key.end_mark.index, _end_of_line(text, place), ":" + _written(value, column)
         else:
-            yield name, list(value) if isinstance(value, list) else value
+            yield _edit_in_line(text, key, place, _written(value, column).strip())
+    end = _end_of_line(text, node)
+    for key in new.keys() - old.keys():
+        yield end, end, f"\n{' ' * column}{key}:{_written(new[key], column)}"
 
 
-def _read_mapping(path: Path) -> Any:
+def _same_kind(before: Any, value: Any) -> bool:
+    """Whether both are mappings, and the second names no other kind than the first."""
+    if not (isinstance(before, dict) and isinstance(value, dict)):
+        return False
+    return all(value[word] == before.get(word) for word in _DISCRIMINATORS if word in value)
+
+
+def _in_one_line(node: Any) -> bool:
+    return isinstance(node.value, str) or not node.value or bool(node.flow_style)
+
+
+def _edit_in_line(text: str, key: Any, place: Any, value: str) -> tuple[int, int, str]:
+    """The comment behind the value stays in its column, if there is room."""
+    start, end = place.start_mark.index, place.end_mark.index
+    if start == end:  # `key:` without a value: the mark may be in a later line
+        start = end = text.index(":", key.end_mark.index) + 1
+    blanks = re.compile(r" *(?=#)").match(text, end)
+    if blanks:
+        value = value.ljust(blanks.end() - start - 1) + " "
+        end = blanks.end()
+    return start, end, f" {value}" if text[start - 1] == ":" else value
+
+
+def _end_of_line(text: str, node: Any) -> int:
+    """Where the line ends that the last value below `node` stands in."""
+    while not _in_one_line(node):
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    end = text.find("\n", node.end_mark.index)
+    return len(text) if end < 0 else end
+
+
+def _written(value: Any, column: int) -> str:
+    """What follows `key:`: in the same line, or for a mapping in the lines below."""
+    from ruamel.yaml import YAML
+
+    yaml: Any = YAML(typ="safe", pure=True)
+    stream = StringIO()
+    yaml.width, yaml.sort_base_mapping_type_on_output = 4096, False
+    yaml.default_flow_style = not isinstance(value, dict)
+    yaml.dump(value if isinstance(value, dict) else [value], stream)
+    if isinstance(value, dict):
+        return "\n" + indent(stream.getvalue().rstrip("\n"), " " * (column + 2))
+    return f" {stream.getvalue().strip()[1:-1]}"
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
     document = read_yaml(path)
     if not isinstance(document, dict):
         raise ParamsError(f"{path}: expected a mapping of sections")
-    return document
-
-
-def _writer() -> Any:
-    """A writer of YAML that gives an unchanged params.yaml back byte for byte."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML(typ="rt")
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
-        type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    return yaml
+    values: dict[str, Any] = plain(document)
+    return values

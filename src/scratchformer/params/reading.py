@@ -52,7 +52,7 @@ def parse_params(document: Any, path: Path) -> Params:
     if not isinstance(document, dict):
         raise ParamsError(f"{path}: expected a mapping of sections, found {_show(document)}")
     try:
-        return Params.model_validate(_plain(document))
+        return Params.model_validate(plain(document))
     except ValidationError as error:
         problems = error.errors()
         # A misspelt key is also a missing one; its own line says all.
@@ -69,12 +69,12 @@ def parse_params(document: Any, path: Path) -> Params:
         raise ParamsError("\n".join(lines)) from None
 
 
-def _plain(node: Any) -> Any:
+def plain(node: Any) -> Any:
     """ruamel's annotated containers and scalars as the built-in types that pydantic checks."""
     if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
+        return {str(key): plain(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_plain(value) for value in node]
+        return [plain(value) for value in node]
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
@@ -164,5 +164,5 @@ def _resolve(node: Any, schema: Any) -> Any:
 
 
 def _show(value: Any) -> str:
-    text = repr(_plain(value))
+    text = repr(plain(value))
     return text if len(text) <= 60 else text[:57] + "..."

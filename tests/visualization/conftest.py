@@ -1,7 +1,11 @@
 """A workspace as the earlier stages leave it: tiny models, and numbers made by hand."""
 
+import html
 import itertools
 import random
+import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +65,7 @@ def make_workspace(
         write_scratch(task)
         write_finetuned(tiny_bert)
         write_histories()
+        write_data_report()
         write_json(Path("reports/metrics.json"), metrics_of(task))
         params = load_params(DEFAULT_PARAMS)
         visible = params.visualize.model_copy(
@@ -119,8 +124,6 @@ def write_scratch(task: TaskName) -> None:
 
 
 def write_finetuned(tiny_bert: Path) -> None:
-    import shutil
-
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -139,6 +142,12 @@ def write_finetuned(tiny_bert: Path) -> None:
     pd.concat([calibration_table("before"), calibration_table("after")]).to_csv(
         folder / "finetune-calibration.csv", index=False
     )
+
+
+def write_data_report(across_splits: int = 0) -> None:
+    """reports/data.json, as far as the page reads it."""
+    dropped = {"rows_dropped": {"across_splits": across_splits}}
+    write_json(Path("reports/data.json"), {"scratch": dropped, "finetune": dropped})
 
 
 def write_info(track: str, task: TaskName, classes: dict[str, str]) -> None:
@@ -266,6 +275,31 @@ def metrics_of(task: TaskName) -> dict[str, Any]:
         },
         "method": {"confidence": 0.95, "resamples": 100, "interval": "BCa"},
     }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Open a page in headless Chromium; returns the text of its element `result`."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("needs chromium")
+
+    def open_page(text: str) -> str:
+        page = tmp_path_factory.mktemp("page") / "page.html"
+        page.write_text(text, encoding="utf-8")
+        command = [
+            program, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+            f"--user-data-dir={page.parent / 'profile'}", "--virtual-time-budget=60000",
+            page.as_uri(),
+        ]  # fmt: skip
+        shown = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+        found = re.search(r'<pre id="result">(.*?)</pre>', shown, re.S)
+        assert found, shown[-2000:]
+        return html.unescape(found[1])
+
+    return open_page
 
 
 # --- looking at figures -----------------------------------------------------------------------

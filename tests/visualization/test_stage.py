@@ -26,7 +26,7 @@ FINETUNE = {
     "finetune-calibration", "finetune-prediction-flips", "finetune-attribution-1",
 }  # fmt: skip
 TRAINING = {
-    "scratch-scores", "scratch-loss", "scratch-learning-rate", "scratch-gradient-norm",
+    "headline", "scratch-scores", "scratch-loss", "scratch-learning-rate", "scratch-gradient-norm",
     "scratch-validation-scores", "scratch-embeddings", "scratch-encoder-attention-1",
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from scratchformer.base.tasks import TaskName
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+NotBlank = Annotated[str, Field(pattern=r"\S")]
 FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "parallel_text"]
 
 
@@ -266,10 +267,18 @@ class Evaluate(Section):
         return self
 
 
+class OwnTexts(Section):
+    """Texts of the user whose attention is shown beside that of test rows."""
+
+    scratch: list[NotBlank]
+    finetune: list[NotBlank]
+
+
 class Visualize(Section):
     attention_examples: Count
     error_examples: Count
     projection_points: Count
+    texts: OwnTexts
 
 
 class Tracking(Section):

@@ -20,17 +20,14 @@ def visualize(params: Params, run: "StageRun") -> Summary:
 
     from scratchformer.base.files import write_whole_folder
     from scratchformer.record.metrics import load_metrics
-    from scratchformer.visualization.report.page import write_report
-    from scratchformer.visualization.report.sections import facts, sections
+    from scratchformer.visualization.report.first_screen import first_screen
+    from scratchformer.visualization.report.page.write import write_report
+    from scratchformer.visualization.report.sections import sections
 
     metrics = load_metrics()
     with write_whole_folder(FIGURES) as folder:
         contents = write_report(
-            sections(params, metrics),
-            facts(params, metrics),
-            folder,
-            HTML_REPORT,
-            "Trained from scratch, and fine-tuned: a report",
+            sections(params, metrics), first_screen(params, metrics), folder, HTML_REPORT
         )
     with write_whole_folder(PLOTS) as folder:
         for name in PLOTS_IN_GIT:
@@ -43,6 +40,7 @@ def visualize(params: Params, run: "StageRun") -> Summary:
         [
             ("pictures", f"{len(contents.pictures)}, each as PNG and SVG"),
             ("tables", str(len(contents.tables))),
+            ("report", f"{contents.size / 1e6:.1f} MB, complete in one file"),
         ],
         [FIGURES, HTML_REPORT, PLOTS],
         [f"not shown: {item.title}: {item.reason}" for item in contents.missing],

@@ -1,9 +1,5 @@
 """Small models, and a browser without a window to run them in."""
 
-import html
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,28 +46,3 @@ def make_model(tokenizers: tuple[Tokenizer, Tokenizer]) -> Callable[..., Transfo
         return model.eval()
 
     return make
-
-
-@pytest.fixture(scope="session")
-def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Open a page in headless Chromium; returns the text of its element `result`."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("needs chromium")
-
-    def open_page(text: str) -> str:
-        page = tmp_path_factory.mktemp("page") / "page.html"
-        page.write_text(text, encoding="utf-8")
-        command = [
-            program, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-            f"--user-data-dir={page.parent / 'profile'}", "--virtual-time-budget=60000",
-            page.as_uri(),
-        ]  # fmt: skip
-        shown = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=120
-        ).stdout
-        found = re.search(r'<pre id="result">(.*?)</pre>', shown, re.S)
-        assert found, shown[-2000:]
-        return html.unescape(found[1])
-
-    return open_page

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from scratchformer.text.tokenizers import TokenizerPair
     from scratchformer.transformer.weights import Model
 
+SOURCE = "source token"
+"""What the keys of cross-attention are called."""
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -151,7 +154,7 @@ def token_embeddings(
 
 
 def _encoder(maps: NDArray[np.float32], tokens: Sequence[str]) -> Attention:
-    return Attention(maps, tokens, tokens, "reading token", "token read")
+    return Attention(maps, tokens, tokens, "token", "token it reads")
 
 
 def _decoder(
@@ -161,7 +164,7 @@ def _decoder(
 
 
 def _cross(maps: NDArray[np.float32], predicted: Sequence[str], source: Sequence[str]) -> Attention:
-    return Attention(maps, predicted, source, "predicted token", "source token")
+    return Attention(maps, predicted, source, "predicted token", SOURCE)
 
 
 def _stack(maps: Sequence[Any]) -> NDArray[np.float32]:

@@ -1,18 +1,13 @@
 """reports/playground.html: one file without any request, the model and its program inside."""
 
-import base64
-import hashlib
-import json
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from tokenizers import Tokenizer
 
 from scratchformer.base.files import write_whole
 from scratchformer.text.tokenizers import UNK_ID
 from scratchformer.transformer import Transformer
+from scratchformer.visualization.html import csp_hash, environment, inert_json, read_files
 from scratchformer.visualization.playground.pack import packed, vocabulary
 
 SCRIPTS = ("model.js", "text.js", "app.js")
@@ -32,21 +27,14 @@ def write_playground(
         limits: the most tokens of a source and of a target, EOS included.
         examples: texts to begin with.
     """
-    script = "\n".join(_file(name) for name in SCRIPTS)
-    style = _file("page.css")
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("page.html.jinja").render(
+    script = read_files(__package__, *SCRIPTS)
+    style = read_files(__package__, "page.css")
+    html = environment(__package__).get_template("page.html.jinja").render(
         script=script,
         style=style,
-        script_hash=_hash(script),
-        style_hash=_hash(style),
-        data=_inert(
+        script_hash=csp_hash(script),
+        style_hash=csp_hash(style),
+        data=inert_json(
             {
                 **packed(model),
                 "source": vocabulary(tokenizers[0]),
@@ -61,19 +49,3 @@ def write_playground(
     )
     with write_whole(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
-
-
-def _file(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _inert(value: Any) -> str:
-    """JSON that cannot end the element it stands in, whatever the tokens and texts are."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _hash(text: str) -> str:
-    """The source expression of a Content-Security-Policy that allows exactly this text."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"

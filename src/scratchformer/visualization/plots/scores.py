@@ -54,3 +54,36 @@ def score_bars(scores: Sequence[Score], title: str) -> Figure:
         if measure.percent:
             axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     return figure
+
+
+@styled
+def headline_dots(panels: Mapping[str, Sequence[Score]]) -> Figure:
+    """One panel a track, one dot a system with its interval, all in the track's first measure."""
+    rows = [len(scores) for scores in panels.values()]
+    figure = Figure(
+        figsize=(PAGE_WIDTH * 0.8, 0.26 * sum(rows) + 0.75 * len(panels)), layout="constrained"
+    )
+    ratios = [count + 1 for count in rows]
+    grid = figure.add_gridspec(len(panels), 1, height_ratios=ratios)
+    for place, (title, scores) in enumerate(panels.items()):
+        axes = figure.add_subplot(grid[place])
+        measure = scores[0].measure
+        better = "higher" if measure.higher_is_better else "lower"
+        axes.set_title(f"{title}: {measure.title} ({better} is better)", fontsize="medium")
+        for row, score in enumerate(scores):
+            color = ROLE_COLORS[score.role]
+            if score.low is not None and score.high is not None:
+                axes.hlines(row, score.low, score.high, color=color, linewidth=2.4)
+            axes.scatter(score.value, row, color=color, s=34, zorder=3)
+            axes.annotate(
+                score.text(), (1.01, row), xycoords=("axes fraction", "data"), va="center",
+                fontsize=SMALL, fontweight="bold" if score.role == "after" else "normal",
+            )  # fmt: skip
+        axes.set_yticks(
+            range(len(scores)), [shorten(printable(score.system), 40) for score in scores]
+        )
+        axes.set_ylim(len(scores) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        if measure.percent:
+            axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
+    return figure

@@ -16,6 +16,7 @@ import matplotlib
 from cycler import cycler
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 BLACK, GREY = "#000000", "#8c8c8c"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
@@ -27,6 +28,7 @@ TRAIN, VALID = SKY, VERMILLION
 BEFORE, AFTER, CONTROL = ORANGE, BLUE, GREY
 ORDERED = "viridis"
 
+DPI = 150
 PAGE_WIDTH = 9.6  # inches; about 920 CSS pixels
 SMALL, NORMAL, TITLE = 8.0, 9.0, 10.5  # points
 
@@ -92,11 +94,14 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @styled
-def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write `name`.png (for viewers and DVC) and `name`.svg (for the report and for print).
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path, Bbox]:
+    """Write `name`.png (for the report, viewers and DVC) and `name`.svg (for print).
 
     Equal figures give equal bytes: no date, no version, no random ids. The crop follows the
     contents, so that no label can be cut off.
+
+    Returns:
+        Both files, and the part of the figure that they show, in inches.
     """
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     # The layout is found once and drawn twice; "tight" would find it again for each file.
@@ -104,10 +109,10 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
     box = figure.get_tightbbox().padded(0.12)
-    figure.savefig(png, format="png", dpi=150, metadata={"Software": None}, bbox_inches=box)
+    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None}, bbox_inches=box)
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(svg, format="svg", dpi=150, metadata=nothing, bbox_inches=box)
-    return png, svg
+    figure.savefig(svg, format="svg", dpi=DPI, metadata=nothing, bbox_inches=box)
+    return png, svg, box
 
 
 def class_style(index: int) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from scratchformer.data.preparation.prepared import Info
 from scratchformer.visualization.analysis.attribution import integrated_gradients
 from scratchformer.visualization.plots.labels import printable
 from scratchformer.visualization.plots.token_bars import token_bars
-from scratchformer.visualization.report.page import Item, Picture
+from scratchformer.visualization.report.page.items import Item, Picture
 from scratchformer.visualization.report.pretrained import PretrainedPair, example_rows
 
 

@@ -8,11 +8,16 @@ from scratchformer.base.layout import TrackName
 from scratchformer.visualization.analysis.prediction_flips import OUTCOMES, most_changed
 from scratchformer.visualization.plots.labels import shorten
 from scratchformer.visualization.plots.prediction_flips import flip_arrows
-from scratchformer.visualization.report.page import Item, Missing, Picture, Table
+from scratchformer.visualization.report.page.items import Explorer, Item, Missing, Picture, Table
 
 
 def flip_items(
-    track: TrackName, flips: pd.DataFrame, measure: str, sides: tuple[str, str], count: int
+    track: TrackName,
+    flips: pd.DataFrame,
+    measure: str,
+    sides: tuple[str, str],
+    count: int,
+    labelled: bool,
 ) -> Iterator[Item]:
     """The four outcomes in numbers, a figure and two tables of what moved most.
 
@@ -21,6 +26,7 @@ def flip_items(
         measure: what the scores are.
         sides: the names of the two systems.
         count: rows shown in each direction.
+        labelled: answers are labels.
     """
     first, second = sides
     totals = [int((flips["outcome"] == outcome).sum()) for outcome in OUTCOMES]
@@ -37,6 +43,16 @@ def flip_items(
             for outcome, text, rows in zip(OUTCOMES, meaning, totals, strict=True)
         ],
         ["rows", "share"],
+    )
+    yield Explorer(
+        f"{track}-explorer",
+        "All rows, to search",
+        f"Test rows with the answers of both systems; the scores are the {measure}. Search a text, "
+        "filter by outcome, answer and length, sort by what you want to see first.",
+        flips,
+        sides,
+        measure,
+        labelled,
     )
     improved = most_changed(flips, "fixed", count)
     regressed = most_changed(flips, "broken", count)

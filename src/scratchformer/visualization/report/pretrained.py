@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scratchformer.base.tasks import TASKS
+from scratchformer.base.tasks import TASKS, Task
 from scratchformer.data.preparation.prepared import Info
 from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.text.inputs import ModelInputs
@@ -20,7 +20,13 @@ from scratchformer.visualization.analysis.predictions import (
 from scratchformer.visualization.plots.attention import attention_grid
 from scratchformer.visualization.plots.labels import printable, shorten
 from scratchformer.visualization.plots.token_bars import token_bars
-from scratchformer.visualization.report.page import Item, Picture
+from scratchformer.visualization.report.page.items import (
+    Atlas,
+    AtlasExample,
+    Item,
+    Picture,
+    each_or_missing,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,6 +49,11 @@ KINDS = {
         "upper left to lower right is an alignment that the model found by itself.",
     ),
 }
+ATLAS_HOW = (
+    "Choose a text, a kind of attention and a head, then a token: its colours show what it reads. "
+    "Heads are sorted by what they do in this text, measured; the number is the share of their "
+    "weight that goes there."
+)
 _FIRST_ROWS = 5000  # hold every length; tokenizing millions would take longer than drawing
 
 
@@ -66,6 +77,24 @@ class PretrainedPair:
         """Whether the classifier reads the state of the first token, as BERT's does."""
         two_sided = self.after.config.is_encoder_decoder
         return not two_sided and row.tokens[0] == self.tokenizer.cls_token
+
+    def own_example(self, text: str, task: Task) -> "Example":
+        """A text of the user, and what the fine-tuned model writes for it if it writes."""
+        import torch
+
+        row, answer = self.read(text), None
+        if len(row.tokens) > MAX_TOKENS:
+            raise UnavailableError(
+                f"{shorten(printable(text), 40)!r} has {len(row.tokens)} tokens; at most "
+                f"{MAX_TOKENS} can be shown."
+            )
+        if not task.labelled:
+            with torch.inference_mode():
+                ids = self.after.generate(
+                    **row.batch, num_beams=1, do_sample=False, max_new_tokens=MAX_TOKENS
+                )
+            answer = self.tokenizer.decode(ids[0], skip_special_tokens=True)
+        return Example(row, answer, shorten(printable(text.replace("\t", " / ")), 80))
 
     def attention(self, row: ModelInput, answer: str | None) -> dict[str, dict[str, Attention]]:
         """kind → side ("before", "after") → maps, for a row and what was written for it."""
@@ -121,13 +150,42 @@ def example_rows(pair: PretrainedPair, info: Info, count: int) -> list[Example]:
     ]
 
 
-def attention_items(pair: PretrainedPair, info: Info, count: int) -> Iterator[Item]:
-    """Every layer and head of every kind of attention, before and after, for each example."""
-    for number, example in enumerate(example_rows(pair, info, count), 1):
-        for kind, maps in pair.attention(example.row, example.answer).items():
+def attention_items(
+    pair: PretrainedPair, info: Info, count: int, own_texts: Sequence[str]
+) -> Iterator[Item]:
+    """Every layer and head of every kind of attention, before and after: to walk through, and of
+    the test rows as pictures.
+
+    Args:
+        own_texts: texts of the user, looked at beside the `count` test rows.
+    """
+    examples = example_rows(pair, info, count)
+    maps = [pair.attention(example.row, example.answer) for example in examples]
+    own, missing = each_or_missing(
+        "A text of visualize.texts.finetune",
+        own_texts,
+        lambda text: pair.own_example(text, TASKS[info.task]),
+    )
+    yield Atlas(
+        "finetune-atlas",
+        "Attention before and after, to walk through",
+        ATLAS_HOW,
+        [
+            AtlasExample(
+                example.title, {KINDS[kind][0]: sides for kind, sides in found.items()}
+            )
+            for example, found in [
+                *zip(examples, maps, strict=True),
+                *((each, pair.attention(each.row, each.answer)) for each in own),
+            ]
+        ],
+    )
+    yield from missing
+    for number, (example, kinds) in enumerate(zip(examples, maps, strict=True), 1):
+        for kind, sides in kinds.items():
             title, how = KINDS[kind]
-            highest = float(max(each.maps.max() for each in maps.values()))
-            for side, each in maps.items():
+            highest = float(max(each.maps.max() for each in sides.values()))
+            for side, each in sides.items():
                 yield Picture(
                     f"finetune-{kind}-attention-{number}-{side}",
                     f"{title} {side} fine-tuning: {example.title}",
@@ -138,8 +196,10 @@ def attention_items(pair: PretrainedPair, info: Info, count: int) -> Iterator[It
                         each.query_name, each.key_name, highest,
                     ),
                 )  # fmt: skip
-            if pair.reads_first_token(example.row):
-                yield _rollout(maps, pair.tokenizer.all_special_tokens, number, example.title)
+        if pair.reads_first_token(example.row):
+            yield _rollout(
+                kinds["encoder"], pair.tokenizer.all_special_tokens, number, example.title
+            )
 
 
 def _rollout(

@@ -14,7 +14,7 @@ from scratchformer.visualization.analysis.results import (
     signatures,
 )
 from scratchformer.visualization.plots.scores import score_bars
-from scratchformer.visualization.report.page import Item, Missing, Picture, Section, Table
+from scratchformer.visualization.report.page.items import Item, Missing, Picture, Section, Table
 
 TITLES: dict[TrackName, str] = {
     "scratch": "The from-scratch model on the test split",

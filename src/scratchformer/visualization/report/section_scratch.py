@@ -1,6 +1,6 @@
 """Section: inside the from-scratch model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -28,8 +28,16 @@ from scratchformer.visualization.analysis.tokens import token_kinds
 from scratchformer.visualization.plots.attention import attention_grid, attention_map
 from scratchformer.visualization.plots.embeddings import token_map
 from scratchformer.visualization.plots.labels import printable, shorten
-from scratchformer.visualization.report.page import Item, Picture, Section, or_missing
-from scratchformer.visualization.report.pretrained import KINDS
+from scratchformer.visualization.report.page.items import (
+    Atlas,
+    AtlasExample,
+    Item,
+    Picture,
+    Section,
+    each_or_missing,
+    or_missing,
+)
+from scratchformer.visualization.report.pretrained import ATLAS_HOW, KINDS
 
 if TYPE_CHECKING:
     from scratchformer.text.tokenizers import TokenizerPair
@@ -45,8 +53,11 @@ class ScratchModel:
     task: Task
 
 
-def scratch_section(scratch: ScratchModel, examples: int, points: int) -> Section:
-    """Attention of `examples` test rows, and at most `points` token embeddings."""
+def scratch_section(
+    scratch: ScratchModel, examples: int, points: int, own_texts: Sequence[str]
+) -> Section:
+    """Attention of `examples` test rows and of texts of the user, and at most `points` token
+    embeddings."""
     return Section(
         "scratch-inside",
         "Inside the from-scratch model",
@@ -54,26 +65,42 @@ def scratch_section(scratch: ScratchModel, examples: int, points: int) -> Sectio
         "values can be small where weights are large, and later layers mix further (Jain and "
         "Wallace 2019). Read the maps as a view of the machinery, not as an explanation.",
         chain(
-            or_missing("Attention of the from-scratch model", _attention(scratch, examples)),
+            or_missing(
+                "Attention of the from-scratch model", _attention(scratch, examples, own_texts)
+            ),
             _embeddings(scratch, points),
         ),
     )
 
 
-def _attention(scratch: ScratchModel, count: int) -> Iterator[Item]:
+def _attention(
+    scratch: ScratchModel, count: int, own_texts: Sequence[str]
+) -> Iterator[Item]:
     predictions = load_predictions("scratch-model")
     rows = example_rows(predictions, scratch, count)
     if rows.empty:
         raise UnavailableError(f"No test row has 2 to {MAX_TOKENS} tokens.")
-    for number, row in enumerate(rows.to_dict("records"), 1):
-        source, answer = row["input"], row["prediction"]
-        # A classifier answers with a class, which no decoder has written.
-        target = None if scratch.task.labelled else answer
-        read, said = (shorten(printable(text), 50) for text in (source, answer))
-        shown = f"{read} → {said or '(nothing)'}"
-        for kind, attention in scratch_attention(
-            scratch.model, scratch.tokenizers, scratch.inputs, source, target
-        ).items():
+    looked_at = [(row["input"], row["prediction"]) for row in rows.to_dict("records")]
+    own, missing = each_or_missing(
+        "A text of visualize.texts.scratch",
+        own_texts,
+        lambda text: _maps(scratch, text, _answer(scratch, text)),
+    )
+    found = [*(_maps(scratch, *each) for each in looked_at), *own]
+    yield Atlas(
+        "scratch-atlas",
+        "Attention of the from-scratch model, to walk through",
+        ATLAS_HOW,
+        [
+            AtlasExample(
+                shown, {KINDS[kind][0]: {"from scratch": each} for kind, each in maps.items()}
+            )
+            for shown, maps in found
+        ],
+    )
+    yield from missing
+    for number, (shown, maps) in enumerate(found[: len(looked_at)], 1):
+        for kind, attention in maps.items():
             title, how = KINDS[kind]
             yield Picture(
                 f"scratch-{kind}-attention-{number}",
@@ -87,6 +114,37 @@ def _attention(scratch: ScratchModel, count: int) -> Iterator[Item]:
             )  # fmt: skip
             if kind == "cross":
                 yield _readable(attention, number, shown)
+
+
+def _maps(scratch: ScratchModel, source: str, answer: str) -> tuple[str, dict[str, Attention]]:
+    """How a row is called, and its maps. A classifier's answer was written by no decoder."""
+    target = None if scratch.task.labelled else answer
+    read, said = (shorten(printable(text), 50) for text in (source, answer))
+    maps = scratch_attention(scratch.model, scratch.tokenizers, scratch.inputs, source, target)
+    return f"{read} → {said or '(nothing)'}" if answer else read, maps
+
+
+def _answer(scratch: ScratchModel, text: str) -> str:
+    """What the model writes for a text of the user; nothing of a classifier.
+
+    Raises:
+        UnavailableError: the text is too long to be shown.
+    """
+    import torch
+
+    from scratchformer.transformer import Transformer, greedy
+
+    ids = encode_texts(scratch.inputs, [text]).ids[0]
+    if len(ids) > MAX_TOKENS:
+        raise UnavailableError(
+            f"{shorten(printable(text), 40)!r} has {len(ids)} tokens; at most {MAX_TOKENS} can be "
+            "shown."
+        )
+    if not isinstance(scratch.model, Transformer) or scratch.tokenizers.target is None:
+        return ""
+    with torch.inference_mode():
+        written = greedy(scratch.model, torch.tensor([ids]), MAX_TOKENS)
+    return str(scratch.tokenizers.target.decode(written.ids[0].tolist()))
 
 
 def _readable(attention: Attention, number: int, shown: str) -> Picture:

@@ -11,7 +11,13 @@ from scratchformer.visualization.plots.curves import (
     loss_curve,
     score_curves,
 )
-from scratchformer.visualization.report.page import Item, Missing, Picture, Section, or_missing
+from scratchformer.visualization.report.page.items import (
+    Item,
+    Missing,
+    Picture,
+    Section,
+    or_missing,
+)
 
 MODEL_NAMES: dict[TrackName, str] = {
     "scratch": "from-scratch model",

@@ -1,8 +1,8 @@
-"""Which sections the report has, and what stands above them."""
+"""Which sections the report has."""
 
 from collections.abc import Iterator
 
-from scratchformer.base.layout import SCRATCH_MODEL, TRACKS
+from scratchformer.base.layout import SCRATCH_MODEL
 from scratchformer.base.tasks import TASKS
 from scratchformer.data.preparation.prepared import load_info
 from scratchformer.params import Params
@@ -10,8 +10,7 @@ from scratchformer.record.metrics import Metrics
 from scratchformer.text.inputs import load_scratch_inputs
 from scratchformer.text.tokenizers import load_tokenizers
 from scratchformer.transformer import load_model
-from scratchformer.visualization.analysis.results import method
-from scratchformer.visualization.report.page import Section
+from scratchformer.visualization.report.page.items import Section
 from scratchformer.visualization.report.section_results import results_section
 from scratchformer.visualization.report.section_scratch import ScratchModel, scratch_section
 from scratchformer.visualization.report.section_training import training_section
@@ -35,7 +34,9 @@ def _scratch_sections(params: Params) -> Iterator[Section]:
         load_scratch_inputs(SCRATCH_MODEL),
         TASKS[info.task],
     )
-    yield scratch_section(model, settings.attention_examples, settings.projection_points)
+    yield scratch_section(
+        model, settings.attention_examples, settings.projection_points, settings.texts.scratch
+    )
     yield task.errors("scratch", {"model": "from scratch"}, info, settings.error_examples)
 
 
@@ -46,26 +47,3 @@ def _finetune_sections(params: Params) -> Iterator[Section]:
     yield task.pretrained(params, info)
     systems = {"before": "before fine-tuning", "after": "after fine-tuning"}
     yield task.errors("finetune", systems, info, params.visualize.error_examples)
-
-
-def facts(params: Params, metrics: Metrics) -> list[tuple[str, str]]:
-    """What all numbers of the report depend on."""
-    rows = []
-    for track in TRACKS:
-        info = load_info(track)
-        counts = ", ".join(f"{count:,} {split}" for split, count in info.counts.items())
-        rows.append((f"{track} track", f"{info.description} [{info.name}, {info.task}: {counts}]"))
-    pretrained = params.pretrained
-    pinned = f" at {pretrained.revision}" if pretrained.revision else ""
-    rows.append(("pretrained model", f"{pretrained.name}{pinned}"))
-    rows.append(("seed", f"{params.run.seed}; each model was trained once"))
-    rows += [
-        (f"{name} intervals", method(metrics, track)) for name, track in metrics.tracks.items()
-    ]
-    rows += [
-        ("zero-shot prompt", f"{system.notes['prompt']} (chosen on the validation split)")
-        for track in metrics.tracks.values()
-        for system in track.systems.values()
-        if "prompt" in system.notes
-    ]
-    return rows

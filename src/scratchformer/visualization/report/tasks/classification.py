@@ -32,7 +32,7 @@ from scratchformer.visualization.plots.embeddings import sentence_map
 from scratchformer.visualization.plots.subgroup_deltas import subgroup_deltas
 from scratchformer.visualization.report.attribution import attribution_items
 from scratchformer.visualization.report.flips import cut, flip_items
-from scratchformer.visualization.report.page import Item, Picture, Section, Table, or_missing
+from scratchformer.visualization.report.page.items import Item, Picture, Section, Table, or_missing
 from scratchformer.visualization.report.pretrained import PretrainedPair, attention_items
 from scratchformer.visualization.report.tasks.task_sections import Systems, TaskSections
 
@@ -118,7 +118,8 @@ def _flips(track: TrackName, names: Names, count: int) -> Iterator[Item]:
     for column in ("label", "before", "after"):
         flips[column] = names.show(flips[column])
     flips = flips.rename(columns=lambda name: name.replace("probability_", "score_"))
-    yield from flip_items(track, flips, "probability of the true class", ("before", "after"), count)
+    sides = ("before", "after")
+    yield from flip_items(track, flips, "probability of the true class", sides, count, True)
 
 
 def _near_duplicates(track: TrackName, count: int) -> Iterator[Item]:
@@ -157,7 +158,9 @@ def pretrained(params: Params, info: Info) -> Section:
             ),
             or_missing(
                 "Attention before and after",
-                attention_items(pair, info, settings.attention_examples),
+                attention_items(
+                    pair, info, settings.attention_examples, settings.texts.finetune
+                ),
             ),
             or_missing(
                 "Gradient attribution",

@@ -19,7 +19,7 @@ from scratchformer.visualization.analysis.sequence_errors import count_edits, ra
 from scratchformer.visualization.plots.sequence_errors import common_edits, error_by_length
 from scratchformer.visualization.plots.subgroup_deltas import subgroup_deltas
 from scratchformer.visualization.report.flips import cut, flip_items
-from scratchformer.visualization.report.page import Item, Picture, Section, Table, or_missing
+from scratchformer.visualization.report.page.items import Item, Picture, Section, Table, or_missing
 from scratchformer.visualization.report.pretrained import PretrainedPair, attention_items
 from scratchformer.visualization.report.tasks.task_sections import Systems, TaskSections
 
@@ -98,7 +98,7 @@ def _flips(track: TrackName, systems: Systems, count: int) -> Iterator[Item]:
     first, second = systems
     before, after = (load_predictions(f"{track}-{role}") for role in (first, second))
     flips = sequence_flips(before, after)
-    yield from flip_items(track, flips, "share of right tokens", ("before", "after"), count)
+    yield from flip_items(track, flips, "share of right tokens", ("before", "after"), count, False)
 
 
 def _against_control(track: TrackName, systems: Systems, count: int) -> Iterator[Item]:
@@ -108,7 +108,7 @@ def _against_control(track: TrackName, systems: Systems, count: int) -> Iterator
     (own,) = systems
     flips = sequence_flips(load_predictions(control), load_predictions(f"{track}-{own}"))
     sides = (control.removeprefix(f"{track}-").replace("_", " "), systems[own])
-    yield from flip_items(track, flips, "share of right tokens", sides, count)
+    yield from flip_items(track, flips, "share of right tokens", sides, count, False)
 
 
 def pretrained(params: Params, info: Info) -> Section:
@@ -127,7 +127,9 @@ def pretrained(params: Params, info: Info) -> Section:
         "machinery, not an explanation of the answer (Jain and Wallace 2019).",
         or_missing(
             "Attention before and after",
-            attention_items(pair, info, params.visualize.attention_examples),
+            attention_items(
+                pair, info, params.visualize.attention_examples, params.visualize.texts.finetune
+            ),
         ),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from scratchformer.base.layout import TrackName
 from scratchformer.data.preparation.prepared import Info
 from scratchformer.params import Params
-from scratchformer.visualization.report.page import Section
+from scratchformer.visualization.report.page.items import Section
 
 Systems = Mapping[str, str]  # file stem of the predictions, without the track → name on the page
 

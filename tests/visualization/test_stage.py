@@ -1,5 +1,7 @@
 """The whole stage, on both tasks, with inputs that are there and that are not."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +75,10 @@ def test_a_sequence_run_gives_every_figure_and_equal_bytes(make_workspace: Make)
         "reports/predictions/finetune-near-duplicates.csv does not exist."
     ]
     assert MARKUP not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    playground = Path("reports/playground.html").read_text(encoding="utf-8")
+    (data,) = re.findall(r'id="data">(.*?)</script>', playground, re.S)
+    held = json.loads(data)
+    assert held["weights"] and 1 <= len(held["examples"]) <= 6 and held["limits"] == [64, 64]
     first = {path.name: path.read_bytes() for path in Path("reports/figures").iterdir()}
     _, again, _ = run(params)
     assert again == page
@@ -125,3 +131,12 @@ def test_rows_too_long_to_draw_are_named(make_workspace: Make) -> None:
     assert not any("scratch-encoder-attention" in name for name in figures)
     assert any("finetune-encoder-attention" in name for name in figures)  # as the model reads them
     assert reasons.count("No test row has 2 to 64 tokens.") == 1
+
+
+def test_a_classifier_has_no_playground_and_the_page_says_why(make_workspace: Make) -> None:
+    params = make_workspace("classification")
+    _, _, warnings = run(params)
+    (told,) = (warning for warning in warnings if warning.startswith("no playground: "))
+    assert "EncoderClassifier" in told
+    page = Path("reports/playground.html").read_text(encoding="utf-8")
+    assert told.removeprefix("no playground: ") in page and "<script" not in page

@@ -26,6 +26,7 @@ PREDICTIONS = REPORTS / "predictions"
 FIGURES = REPORTS / "figures"
 PLOTS = REPORTS / "plots"
 HTML_REPORT = REPORTS / "report.html"
+PLAYGROUND = REPORTS / "playground.html"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from scratchformer.base.layout import FIGURES, HTML_REPORT, PLOTS
+from scratchformer.base.layout import FIGURES, HTML_REPORT, PLAYGROUND, PLOTS
 from scratchformer.base.terminal import Summary
 from scratchformer.params import Params
 
@@ -20,6 +20,7 @@ def visualize(params: Params, run: "StageRun") -> Summary:
 
     from scratchformer.base.files import write_whole_folder
     from scratchformer.record.metrics import load_metrics
+    from scratchformer.visualization.playground.build import build_playground
     from scratchformer.visualization.report.first_screen import first_screen
     from scratchformer.visualization.report.page.write import write_report
     from scratchformer.visualization.report.sections import sections
@@ -33,8 +34,10 @@ def visualize(params: Params, run: "StageRun") -> Summary:
         for name in PLOTS_IN_GIT:
             if name in contents.pictures:
                 shutil.copy(FIGURES / f"{name}.png", folder)
+    obstacle = build_playground(metrics.tracks["scratch"].task, PLAYGROUND)
     run.log_artifact(FIGURES)
     run.log_artifact(HTML_REPORT)
+    run.log_artifact(PLAYGROUND)
     return Summary(
         "visualize",
         [
@@ -42,8 +45,11 @@ def visualize(params: Params, run: "StageRun") -> Summary:
             ("tables", str(len(contents.tables))),
             ("report", f"{contents.size / 1e6:.1f} MB, complete in one file"),
         ],
-        [FIGURES, HTML_REPORT, PLOTS],
-        [f"not shown: {item.title}: {item.reason}" for item in contents.missing],
+        [FIGURES, HTML_REPORT, PLAYGROUND, PLOTS],
+        [
+            *(f"not shown: {item.title}: {item.reason}" for item in contents.missing),
+            *([f"no playground: {obstacle}"] if obstacle else []),
+        ],
     )
 
 

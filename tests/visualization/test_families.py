@@ -19,7 +19,7 @@ from scratchformer.visualization.analysis.attention import pretrained_attention
 from scratchformer.visualization.analysis.attribution import integrated_gradients
 from scratchformer.visualization.analysis.model_input import ModelInput, model_input
 from scratchformer.visualization.analysis.predictions import UnavailableError
-from scratchformer.visualization.report.page import Missing, Picture, Section
+from scratchformer.visualization.report.page.items import Missing, Picture, Section
 from scratchformer.visualization.report.tasks import TASK_SECTIONS
 
 from .conftest import TEXTS, effect_table, write_info, write_predictions

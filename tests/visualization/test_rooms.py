@@ -32,4 +32,5 @@ def test_only_plots_draw() -> None:
         for path in ROOM.rglob("*.py")
         if path.parent.name != "plots" and "matplotlib" in imports(path)
     }
-    assert drawing == {"report/page.py"}  # it holds figures, and saves them
+    # A page holds figures, and asks where their points are.
+    assert drawing == {"report/page/items.py", "report/page/hover.py"}

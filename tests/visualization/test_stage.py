@@ -14,7 +14,7 @@ from scratchformer.record.metrics import load_metrics
 from scratchformer.stages.visualize import visualize
 from scratchformer.text.rules import InputRules
 from scratchformer.tracking import StageRun
-from scratchformer.visualization.report.page import Missing, Picture
+from scratchformer.visualization.report.page.items import Atlas, Missing, Picture
 from scratchformer.visualization.report.sections import sections
 
 from .conftest import MARKUP, class_predictions, histories, write_predictions
@@ -140,3 +140,33 @@ def test_a_classifier_has_no_playground_and_the_page_says_why(make_workspace: Ma
     assert "EncoderClassifier" in told
     page = Path("reports/playground.html").read_text(encoding="utf-8")
     assert told.removeprefix("no playground: ") in page and "<script" not in page
+
+
+def test_texts_of_the_user_stand_in_the_atlas_and_long_ones_have_a_reason(
+    make_workspace: Make,
+) -> None:
+    params = make_workspace("seq2seq")
+    texts = params.visualize.texts.model_copy(
+        update={"scratch": ["tactic", "a" * 70], "finetune": ["the weak liver", "fever " * 65]}
+    )
+    InputRules(max_source_length=100, max_target_length=64).save(Path("models/scratch"))
+    InputRules(max_source_length=64).save(Path("models/finetuned"))
+    visible = params.visualize.model_copy(update={"texts": texts})
+    found: dict[str, Atlas] = {}
+    reasons = []
+    for section in sections(params.model_copy(update={"visualize": visible}), load_metrics()):
+        for item in section.items:
+            if isinstance(item, Atlas):
+                found[item.name] = item
+            elif isinstance(item, Missing):
+                reasons.append(item.reason)
+    scratch, finetune = found["scratch-atlas"].examples, found["finetune-atlas"].examples
+    assert [example.title.split(" → ")[0] for example in scratch][1:] == ["tactic"]
+    assert list(scratch[1].maps["Encoder self-attention"]["from scratch"].key_tokens) == [
+        *"tactic", "</s>",
+    ]  # fmt: skip
+    assert "Cross-attention" in scratch[1].maps  # with what the model writes for it
+    assert [example.title for example in finetune][1] == "the weak liver"
+    assert list(finetune[1].maps["Encoder self-attention"]) == ["before", "after"]
+    assert any("'aaaaa" in reason and "has 71 tokens; at most 64" in reason for reason in reasons)
+    assert len(finetune) == 3  # the model itself cuts at 64 tokens: what it reads can be shown

@@ -19,8 +19,8 @@ def picture() -> Figure:
 
 
 def test_equal_figures_give_equal_bytes_without_dates(tmp_path: Path) -> None:
-    first = [path.read_bytes() for path in save(picture(), tmp_path, "a")]
-    second = [path.read_bytes() for path in save(picture(), tmp_path, "b")]
+    first = [path.read_bytes() for path in save(picture(), tmp_path, "a")[:2]]
+    second = [path.read_bytes() for path in save(picture(), tmp_path, "b")[:2]]
     assert first == second
     assert b"<dc:date>" not in first[1]
     assert b"tEXt" not in first[0]  # the chunk that would name the version of matplotlib

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from tests.data.conftest import ROOT, Project, csv_of
+from tests.committed import DEFAULT_PARAMS
+from tests.data.conftest import Project, csv_of
 
 Shown = Callable[[Project, str], bool]
 
@@ -105,5 +106,5 @@ def leaves(section: Mapping[str, Any], place: str) -> Iterator[str]:
 
 
 def test_every_key_is_here() -> None:
-    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params = YAML(typ="safe").load(DEFAULT_PARAMS)
     assert sorted(ARRIVES) == sorted(leaves(params["prepare"], "prepare"))

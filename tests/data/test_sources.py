@@ -8,11 +8,11 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from ruamel.yaml import YAML
+from tests.committed import DEFAULT_PARAMS
 from tests.data.conftest import Project
 
 from scratchformer.base.errors import ParamsError
@@ -89,8 +89,7 @@ def test_cmudict_is_words_and_phonemes_without_stress(cmudict: list[Row]) -> Non
 
 def test_default_tracks(project: Project) -> None:
     """CMUdict and ICD-10-CM through the stage, with the defaults of params.yaml."""
-    root = Path(__file__).parents[2]
-    defaults = YAML(typ="safe").load(root / "params.yaml")["prepare"]
+    defaults = YAML(typ="safe").load(DEFAULT_PARAMS)["prepare"]
     project.params["prepare"] = defaults
     assert project.prepare().code == 0
 

@@ -167,6 +167,13 @@ def test_a_section_replaced_by_a_string(tmp_path: Path, section: str) -> None:
         (TEXT.replace("num_kv_heads: 0", "num_kv_heads: 3"),
          "train_scratch.model: num_kv_heads (3) must divide num_heads (4)"),
         (TEXT.replace('- "{label}"', '- "label"'), "prompt 'label' lacks the placeholder {label}"),
+        (TEXT.replace("d_model: 128", "d_model: 33").replace("num_heads: 4", "num_heads: 3"),
+         "train_scratch.model: positions sinusoidal need an even d_model, not 33"),
+        (TEXT.replace("d_model: 128", "d_model: 36").replace("num_heads: 4", "num_heads: 4 ")
+         .replace("positions: sinusoidal", "positions: rotary"),
+         "train_scratch.model: rotary positions need heads of even width; d_model / num_heads is 9"),
+        (TEXT.replace("  dropout: 0.0 ", "  dropout: 0.999995 "),
+         "train_scratch.model.dropout: input should be less than or equal to 0.99"),
         (TEXT.replace("tie_embeddings: decoder", "tie_embeddings: all"),
          "tie_embeddings: all needs tokenize.scratch.shared_vocabulary: true"),
         (TEXT.replace("seed: 42", "seed: !!python/object/apply:os.getpid []"), "run.seed: "),

@@ -12,6 +12,7 @@ from scratchformer.base.tasks import TaskName
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Dropout = Annotated[float, Field(ge=0, le=0.99)]  # nearer to 1, nothing would be left to learn from
 Count = Annotated[int, Field(ge=1)]
 NotBlank = Annotated[str, Field(pattern=r"\S")]
 FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "parallel_text"]
@@ -170,7 +171,7 @@ class Model(Section):
     d_ff: Count
     num_encoder_layers: Count
     num_decoder_layers: Count
-    dropout: Probability
+    dropout: Dropout
     norm: Literal["layer", "rms"]
     norm_position: Literal["pre", "post"]
     activation: Literal["relu", "gelu", "swiglu"]
@@ -186,6 +187,18 @@ class Model(Section):
         if self.num_kv_heads and self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"num_kv_heads ({self.num_kv_heads}) must divide num_heads ({self.num_heads})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def positions_come_in_pairs(self) -> Self:
+        """Sinusoids are pairs of sine and cosine, rotations turn pairs of numbers."""
+        if self.positions.startswith("sinusoidal") and self.d_model % 2:
+            raise ValueError(f"positions {self.positions} need an even d_model, not {self.d_model}")
+        width = self.d_model // self.num_heads
+        if self.positions == "rotary" and width % 2:
+            raise ValueError(
+                f"rotary positions need heads of even width; d_model / num_heads is {width}"
             )
         return self
 
@@ -226,7 +239,7 @@ class Finetune(Section):
     method: Literal["full", "lora"]
     lora_rank: Count
     lora_alpha: Annotated[float, Field(gt=0)]
-    lora_dropout: Probability
+    lora_dropout: Dropout
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0)]

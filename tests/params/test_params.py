@@ -171,7 +171,7 @@ def test_a_section_replaced_by_a_string(tmp_path: Path, section: str) -> None:
          "train_scratch.model: positions sinusoidal need an even d_model, not 33"),
         (TEXT.replace("d_model: 128", "d_model: 36").replace("num_heads: 4", "num_heads: 4 ")
          .replace("positions: sinusoidal", "positions: rotary"),
-         "train_scratch.model: rotary positions need heads of even width; d_model / num_heads is 9"),
+         "rotary positions need heads of even width; d_model / num_heads is 9"),
         (TEXT.replace("  dropout: 0.0 ", "  dropout: 0.999995 "),
          "train_scratch.model.dropout: input should be less than or equal to 0.99"),
         (TEXT.replace("tie_embeddings: decoder", "tie_embeddings: all"),

@@ -1,7 +1,6 @@
 """Small models, and a browser without a window to run them in."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from scratchformer.params import load_params
 from scratchformer.text.tokenizers import train_tokenizer
 from scratchformer.transformer import Transformer, TransformerConfig
 
-ROOT = Path(__file__).parents[3]
 LETTERS = ["abcde", "fgh", "é ü", "ijk lmn", "opq"]
 PHONES = ["AA B", "CH D EH", "F G </s>", "<b> & K"]
 

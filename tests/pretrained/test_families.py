@@ -205,7 +205,7 @@ def test_models_that_were_refused_or_failed_after_hours(tmp_path: Path) -> None:
         source = Pretrained(kind="folder", name=str(tmp_path / name))
         model = load_classifier(source, LABELS, 1)
         ids = load_tokenizer_folder(tmp_path / name)(texts)["input_ids"]
-        rows = pa.chunked_array([pa.array(ids, pa.list_(pa.int32()))])
+        rows = pa.table({"source": pa.array(ids, pa.list_(pa.int32()))})
         alone = [logits(model, rows.slice(place, 1), 1)[0] for place in (0, 1)]
         assert logits(model, rows, 2) == pytest.approx(np.array(alone), abs=1e-5), name
         assert embed(load_encoder(source), rows, 2).shape == (2, 32), name

@@ -83,7 +83,7 @@ def params() -> None:
 
 @app.command()
 def preset(
-    name: Annotated[str | None, typer.Argument(help="Nothing lists them all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Omit to list the presets.")] = None,
 ) -> None:
     """Merge presets/NAME.yaml into params.yaml."""
     from scratchformer.params.presets import apply_preset, list_presets
@@ -97,13 +97,13 @@ def preset(
     changes = apply_preset(name)
     for change in changes:
         print(change)
-    print(f"params.yaml: {len(changes)} values changed; dvc repro makes them real")
+    print(f"params.yaml: {len(changes)} values changed; run dvc repro to apply them")
 
 
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000,
-    sync: Annotated[bool, typer.Option(help="Add what DVC restored first.")] = True,
+    sync: Annotated[bool, typer.Option(help="First add what DVC restored.")] = True,
 ) -> None:
     """Browse the runs in MLflow."""
     from scratchformer.base.workspace import workspace_root
@@ -147,7 +147,7 @@ def verify() -> None:
 
 @app.command()
 def readme(
-    check: Annotated[bool, typer.Option(help="Only say whether it is up to date.")] = False,
+    check: Annotated[bool, typer.Option(help="Only check; write nothing.")] = False,
 ) -> None:
     """Write the table of results into README.md."""
     from scratchformer.base.files import write_whole
@@ -195,14 +195,14 @@ def card() -> None:
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="A new one.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create.")],
     model: Annotated[Path, typer.Option(help="models/scratch or models/finetuned.")] = Path(
         "models/finetuned"
     ),
     layout: Annotated[
         Layout, typer.Option("--as", help="pyfunc: for MLflow. transformers: of models/scratch.")
     ] = Layout.pyfunc,
-    example: Annotated[str, typer.Option(help="pyfunc: its input example.")] = "transformer",
+    example: Annotated[str, typer.Option(help="Input example of a pyfunc.")] = "transformer",
 ) -> None:
     """Write a model for MLflow (no pickles), or one from scratch for transformers."""
     if layout is Layout.transformers:
@@ -225,16 +225,16 @@ def export(
 
 @app.command()
 def predict(
-    texts: Annotated[list[str] | None, typer.Argument(help="Nothing: lines of stdin.")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(help="Omit to read lines of stdin.")] = None,
     model: Annotated[Path, typer.Option(help="models/scratch or models/finetuned.")] = Path(
         "models/scratch"
     ),
     file: Annotated[
         Path | None, typer.Option("--input", help="Text, .csv, .tsv, .jsonl or .parquet; .gz too.")
     ] = None,
-    column: Annotated[str, typer.Option(help="Of a table: the column to read.")] = "text",
+    column: Annotated[str, typer.Option(help="Column of a table that holds the text.")] = "text",
     pair_column: Annotated[
-        str | None, typer.Option(help="Of a table of pairs: that of the second text.")
+        str | None, typer.Option(help="Column of the second text, for pairs.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write .csv, .tsv or .jsonl (.gz too).")

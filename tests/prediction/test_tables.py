@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.data.sources.whole_rows import WholeRow
 from scratchformer.prediction import Answer, predict_file, tables
+from scratchformer.prediction.tables import _asked
 
 
 @pytest.fixture(autouse=True)
@@ -211,3 +213,9 @@ def test_control_characters_do_not_reach_a_terminal(
     predict(source)
     printed = capsys.readouterr().out
     assert "\x1b" not in printed and "a␛[2Jb" in printed
+
+
+def test_a_tab_in_the_first_text_of_a_pair_does_not_end_it() -> None:
+    row = WholeRow("a.csv:2", ["text", "other"], ["a\tb ", " c\td"])
+    assert _asked(row, ["text", "other"]) == "a b\tc d"
+    assert _asked(row, ["text"]) == "a\tb "  # a text alone is made canonical by the model's inputs

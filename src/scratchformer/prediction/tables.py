@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scratchformer.base.choices import nearest
 from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.data.preparation.contract import canonical
 from scratchformer.data.sources.formats import format_of
 from scratchformer.data.sources.whole_rows import TEXT, WholeRow, read_whole_rows
 from scratchformer.prediction.models import load_predictor
@@ -62,7 +63,7 @@ def predict_file(
             names = [TEXT]
         write = row_writer(target, names, stack)
         while batch := list(islice(rows, batch_size)):
-            asked = ["\t".join(_text(row, each) for each in columns) for row in batch]
+            asked = [_asked(row, columns) for row in batch]
             answered = predictor(asked, top_k, beam)
             for row, text, answers in zip(batch, asked, answered, strict=True):
                 write(row, text, answers)
@@ -87,6 +88,13 @@ def _all_names(source: Path) -> list[str]:
     for row in read_whole_rows(source):
         names.update(dict.fromkeys(row.names))
     return list(names)
+
+
+def _asked(row: WholeRow, columns: list[str]) -> str:
+    """What the model is asked: a text, or the two of a pair with a tab between them. A tab within
+    a text of a pair is white space like any other, as in training."""
+    texts = [_text(row, column) for column in columns]
+    return texts[0] if len(texts) == 1 else "\t".join(map(canonical, texts))
 
 
 def _text(row: WholeRow, column: str) -> str:

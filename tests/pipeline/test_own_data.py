@@ -203,7 +203,8 @@ def test_multi30k_holds_both_models_against_each_other(
             assert ids[: len(prefix["input_ids"]) - 1] == prefix["input_ids"][:-1]
     assert read_json(Path("models/finetuned/config.json"))["prefix"] == preset.pretrained.prefix
     predictor = load_predictor(Path("models/finetuned"))
-    with_prefix, predictor.model.config.prefix = predictor(["Zwei Hunde"], 1, 1), None
+    with_prefix = predictor(["Zwei Hunde"], 1, 1)
+    predictor.inputs.rules = predictor.inputs.rules.model_copy(update={"prefix": ""})
     assert predictor([f"{preset.pretrained.prefix}Zwei Hunde"], 1, 1) == with_prefix
     assert predictor(["Zwei Hunde"], 1, 1) != with_prefix
 
@@ -251,7 +252,7 @@ def test_sst2_on_its_first_rows(params_file: Path, shared_data: Path) -> None:
         )
     )
     assert metrics["finetune"]["n"] == 80
-    assert metrics["finetune"]["prompt"] in load_params(params_file).evaluate.prompts
+    assert metrics["finetune"]["before"]["prompt"] in load_params(params_file).evaluate.prompts
 
 
 def cut(source: Path, folder: Path, lines: int) -> None:

@@ -12,7 +12,7 @@ from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.data.sources.cmudict import open_cmudict
 from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import Tokenizer, parse_params, read_yaml
-from scratchformer.params.presets import merge
+from scratchformer.params.presets import merged
 from scratchformer.text.tokenizers import train_tokenizer
 from scratchformer.training.build import build_objective
 from scratchformer.training.loop import Training
@@ -60,7 +60,7 @@ def curves(dropout: float, splits: dict[str, pa.Table], sizes: dict[str, int]) -
     model = {**SETTINGS["model"], "dropout": dropout}
     # Updates are made one by one here, without the files of a whole training.
     alone = {"model": model, "diagnose_every": 0}
-    merge(document, {"train_scratch": {**SETTINGS, **alone}})
+    document = merged(document, {"train_scratch": {**SETTINGS, **alone}})
     settings = parse_params(document, path).train_scratch
     train, valid = (TokenBatches(table, settings.batch_tokens, 1) for table in splits.values())
     info = {"task": "seq2seq", **sizes}

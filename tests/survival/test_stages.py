@@ -30,6 +30,13 @@ EPOCHS = 30
 REPRO = [sys.executable, "-m", "dvc", "repro", "--quiet"]
 
 
+# What each stage reads; it gets no other parameters.
+PARAMS = {
+    "train_scratch": "run, train_scratch",
+    "finetune": "run, finetune, pretrained, tokenize.finetune",
+}
+
+
 class Folder:
     """A working folder with an MLflow store, and tokens for a stage that trains.
 
@@ -60,7 +67,7 @@ stages:
   {self.stage}:
     cmd: {" ".join(self.alone)}
     deps: [{self.deps}]
-    params: [run, {self.stage}]
+    params: [{PARAMS[self.stage]}]
     outs: [models/{self.model}, reports/history/{self.track}]
 """)
 

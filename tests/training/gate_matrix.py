@@ -41,6 +41,7 @@ def outcomes_of(package_parent: Path | None) -> dict[str, tuple[str, str]]:
     """The gates of the package in this folder, on the tiny training of conftest.py."""
     if package_parent is not None:
         sys.path.insert(0, str(package_parent))
+    sys.path.append(str(HERE.parents[1]))  # conftest.py imports from `tests`
     tiny = load(HERE / "conftest.py")
     from scratchformer import training
     from scratchformer.data.tokenized.batches import TokenBatches

@@ -59,7 +59,11 @@ def apply_preset(
     text = edited(params.read_text(encoding="utf-8-sig"), new)
     with write_whole(params) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        if _read_mapping(temporary) != new:
+        try:
+            made = _read_mapping(temporary)
+        except ParamsError:
+            made = None  # an alias has lost its anchor
+        if made != new:
             raise ParamsError(
                 f"{params}: cannot be edited in place (does it use anchors and aliases?); nothing "
                 f"was changed, copy the keys of {folder / name}.yaml by hand"

@@ -194,3 +194,45 @@ def test_an_unknown_gate_is_named_with_the_nearest(tmp_path):
     path.write_text(text.replace("skip_gates: []", "skip_gates: [initial_los]"), encoding="utf-8")
     with pytest.raises(ParamsError, match=r"skip_gates\.0: .*did you mean initial_loss\?"):
         load_params(path)
+
+
+def pairs_of_tokens(rows: list[int], sources: list[list[int]], targets: list[list[int]]) -> Any:
+    ids = pa.list_(pa.int32())
+    return pa.table({
+        "row": pa.array(rows, pa.int32()),
+        "source": pa.array(sources, ids),
+        "target": pa.array(targets, ids),
+    })
+
+
+@pytest.mark.parametrize("row_each", [False, True], ids=["merged", "a-row-each"])
+def test_a_source_may_have_several_references(settings, info, row_each):
+    """Twelve sources of three references each, in one prepared row or in three."""
+    random = np.random.default_rng(0)
+    references = [[*random.permutation(range(4, 12))[:4].tolist(), 2] for _ in range(36)]
+    sources = [[*references[3 * (place // 3)][:3], 2] for place in range(36)]
+    rows = [place if row_each else place // 3 for place in range(36)]
+    values = settings(skip_gates=[name for name in NAMES if name != "input_matters"])
+    batches = TokenBatches(pairs_of_tokens(rows, sources, references), 64, 0)
+    objective = build_objective(values, info, batches, 1)
+    outcome = run_gates(objective, batches, values, 1, values.skip_gates)[0]["input_matters"]
+    assert outcome.state == "green", outcome.found
+    constant = TokenBatches(pairs_of_tokens(rows, [[4, 2]] * 36, references), 64, 0)
+    outcome = run_gates(objective, constant, values, 1, values.skip_gates)[0]["input_matters"]
+    assert outcome.state == "red" and "100% of the first rows" in outcome.found
+
+
+@pytest.mark.parametrize("source_length", [2, 8])
+def test_the_shortest_lengths_of_the_schema_pass_every_gate(settings, info, source_length):
+    """max_target_length 2, and max_source_length 2 as well: one letter and EOS."""
+    letters = [4 + place % 8 for place in range(40)]
+    sources = [[letter] * (source_length - 1) + [2] for letter in letters]
+    table = pairs_of_tokens(list(range(40)), sources, [[letter, 2] for letter in letters])
+    lengths = {"max_source_length": source_length, "max_target_length": 2}
+    batches = TokenBatches(table, 64, 0)
+    for positions in ("sinusoidal", "learned"):
+        values = settings(model__positions=positions)
+        objective = build_objective(values, {**info, **lengths}, batches, 1)
+        outcomes, _ = run_gates(objective, batches, values, 1)
+        red = {name: outcome for name, outcome in outcomes.items() if outcome.state != "green"}
+        assert red == {}

@@ -101,10 +101,27 @@ def test_rollback_brings_the_best_weights_back_at_half_the_rate(training):
     state = one.run()
     assert (state.step, state.left_out, state.rolled_back) == (8, 1, 1)
     assert all(torch.equal(seen[name], weight) for name, weight in seen["best"].items())
-    assert one.rate == pytest.approx(one.settings.learning_rate / 2)
+    assert one.state.learning_rate == pytest.approx(one.settings.learning_rate / 2)
     early = poison(training(not_finite="rollback", folder="early"), (2,))
     with pytest.raises(NotFiniteError):  # no validation yet: nothing to go back to
         early.run()
+
+
+@pytest.mark.parametrize("policy", ["skip", "rollback"])
+def test_a_bad_update_right_after_a_resumption_is_logged_as_without_it(training, policy):
+    """The row of step 5 shows the learning rate of step 4, which another process made."""
+    changes = {"not_finite": policy, "log_every": 5, "max_steps": 8}
+    left_alone = poison(training(folder="alone", **changes), (5,))
+    left_alone.run()
+    stop = {"on_samples": lambda step, _: step == 4 and os.kill(os.getpid(), 15)}
+    with pytest.raises(Interrupted, match="after step 4"):
+        training(stop, **changes).run()
+    resumed = poison(training(**changes), (5,))
+    resumed.run()
+    rows = resumed.history.path("train").read_bytes()
+    assert rows == left_alone.history.path("train").read_bytes()
+    rates = [line.split(",")[2] for line in rows.decode().splitlines()[1:]]
+    assert rates[0] == "0.01"  # the peak, at the end of the warm-up
 
 
 @pytest.mark.parametrize("policy", ["skip", "rollback"])

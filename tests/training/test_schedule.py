@@ -1,12 +1,16 @@
 """Learning rates: the paper's formula, the end points, and no state."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratchformer.training.schedule import learning_rate
+from scratchformer.base.errors import ParamsError
+from scratchformer.params import TrainScratch
+from scratchformer.training.schedule import SCHEDULES, learning_rate
 
-NAMES = ("inverse_sqrt", "cosine", "linear", "constant")
+NAMES = tuple(SCHEDULES)
 
 
 @pytest.mark.parametrize("step", [1, 7, 3999, 4000, 4001, 100_000])
@@ -42,6 +46,12 @@ def test_never_above_the_peak_never_negative_and_falling_after_warm_up(name, ste
     assert 0 <= rate <= 0.3 * (1 + 1e-12)
     if step >= max(warmup, 1):
         assert after <= rate
+
+
+def test_an_unknown_schedule_is_an_error_and_the_schema_offers_the_known_ones():
+    with pytest.raises(ParamsError, match=r"unknown schedule 'cosin'; did you mean cosine\?"):
+        learning_rate(20, "cosin", 1.0, 10, 100)
+    assert set(get_args(TrainScratch.model_fields["schedule"].annotation)) == SCHEDULES.keys()
 
 
 def test_updates_are_counted_from_one():

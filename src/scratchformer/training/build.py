@@ -1,16 +1,24 @@
 """From parameters to a model with its objective."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from scratchformer.base.registry import Registry
 from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import TrainScratch
 from scratchformer.runtime.randomness import counted_seed
 from scratchformer.training.objectives.classification import ClassificationObjective
 from scratchformer.training.objectives.objective import Objective
 from scratchformer.training.objectives.seq2seq import Seq2SeqObjective
-from scratchformer.transformer import EncoderClassifier, Transformer, TransformerConfig
+
+Build = Callable[[TrainScratch, dict[str, Any], TokenBatches, int], Objective]
+
+OBJECTIVES: Registry[Build] = Registry(
+    "task",
+    {"seq2seq": Seq2SeqObjective.build, "classification": ClassificationObjective.build},
+)
 
 
 def build_objective(
@@ -24,21 +32,4 @@ def build_objective(
         valid: validation split.
     """
     torch.manual_seed(counted_seed(seed, "weights"))
-    choices = settings.model.model_dump()
-    if info["task"] == "classification":
-        config = TransformerConfig(
-            source_vocab_size=info["source_vocab_size"],
-            max_length=info["max_source_length"],
-            num_labels=info["num_labels"],
-            **choices,
-        )
-        return ClassificationObjective(EncoderClassifier(config), settings.label_smoothing, valid)
-    config = TransformerConfig(
-        source_vocab_size=info["source_vocab_size"],
-        target_vocab_size=info["target_vocab_size"],
-        max_length=max(info["max_source_length"], info["max_target_length"]),
-        **choices,
-    )
-    return Seq2SeqObjective(
-        Transformer(config), settings.label_smoothing, valid, settings.decode_samples, seed
-    )
+    return OBJECTIVES[info["task"]](settings, info, valid, seed)

@@ -170,7 +170,7 @@ class Training:
         state.window_tokens += tokens
         state.window_norm += norm
         state.window_updates += 1
-        self.rate = rate
+        state.learning_rate = rate
         for batch in batches:
             self.throughput.add(shape_of(batch), batch.tokens)
         if diagnosis:
@@ -193,7 +193,7 @@ class Training:
         loss = state.train_loss = state.window_loss / state.window_tokens
         values = {
             "loss": loss,
-            "learning_rate": self.rate,
+            "learning_rate": state.learning_rate,
             "gradient_norm": state.window_norm / state.window_updates,
             "tokens": state.tokens,
         }

@@ -16,6 +16,7 @@ class TrainingState:
     window_tokens: int = 0
     window_norm: float = 0.0  # summed over updates
     window_updates: int = 0
+    learning_rate: float = 0.0  # of the last update that was made
     # Of validation:
     best_step: int = 0
     best_values: dict[str, float] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from scratchformer.training.gates.subject import (
 TOLERANCE = 0.05  # of ln V
 TOO_SURE = 2.0  # nats; unit-variance logits have 1/2
 ANY_LOGIT = 10.0
+REFERENCES = 5  # of one source in rows of their own: as many as image captions have
 
 
 @torch.no_grad()
@@ -67,8 +68,8 @@ def input_matters(subject: Subject) -> str:
     share = _ambiguous_share(subject)
     if share > 0.5:
         raise RedGateError(
-            f"{share:.0%} of the first rows have a source that another row has as well, with "
-            "another answer"
+            f"{share:.0%} of the first rows have a source that too many other rows have as well, "
+            "with other answers"
         )
     few = subject.few
     if len(few.source) < 2:
@@ -105,13 +106,23 @@ def _entropy(batch: Batch) -> float:
 
 
 def _ambiguous_share(subject: Subject) -> float:
-    """Share of the first rows whose source also stands before another answer."""
+    """Share of the first rows whose source does not tell what to predict.
+
+    A source with two labels does not. A source may have several references: those of one prepared
+    row are one answer, and those in rows of their own may be as many as `REFERENCES`.
+    """
     answers: dict[bytes, set[bytes]] = defaultdict(set)
+    rows: dict[bytes, set[int]] = defaultdict(set)
     sources = []
     for index in range(BATCHES_SEARCHED):
         batch = subject.batches.batch(index)
-        for row in range(len(batch.source)):
-            source, answer = fingerprints(batch, row)
+        for place, row in enumerate(batch.rows.tolist()):
+            source, answer = fingerprints(batch, place)
             answers[source].add(answer)
+            rows[source].add(row)
             sources.append(source)
-    return sum(len(answers[source]) > 1 for source in sources) / len(sources)
+    if batch.label is not None:
+        return sum(len(answers[source]) > 1 for source in sources) / len(sources)
+    many = min(REFERENCES, len(set().union(*rows.values())) / 2)  # of few rows: half of them
+    ambiguous = {source for source in rows if min(len(answers[source]), len(rows[source])) > many}
+    return sum(source in ambiguous for source in sources) / len(sources)

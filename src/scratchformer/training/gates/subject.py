@@ -63,7 +63,7 @@ class Subject:
     @cached_property
     def few(self) -> Batch:
         """Up to `ROWS` rows that differ in source and in answer, cut to `LENGTH` tokens."""
-        longest = min(LENGTH, self.objective.model.config.max_length - 2)
+        longest = min(LENGTH, self.objective.model.config.max_length - 1)  # the rest: padding
         sources: set[bytes] = set()
         answers: set[bytes] = set()
         chosen: list[int] = []

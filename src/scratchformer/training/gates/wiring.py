@@ -12,7 +12,7 @@ from scratchformer.training.gates.subject import RedGateError, Subject
 from scratchformer.transformer.fused_linear import FusedLinear
 
 SAME = 1e-4  # of the largest logit: what another order of the same sums may change
-MORE_PADDING = 2  # tokens
+MORE_PADDING = 2  # tokens, at most
 
 
 @torch.no_grad()
@@ -40,21 +40,21 @@ def padding(subject: Subject) -> str:
     """Fill the rows up further: predictions and loss must stay the same."""
     trial, few = subject.objective.for_trial(), subject.few
     before, _ = trial.predict(few)
-    wider = {"source": replace(few, source=_wider(few.source, subject.pad_id))}
+    wider = {"source": replace(few, source=_wider(few.source, subject))}
     if few.target is not None:
-        wider["target"] = replace(few, target=_wider(few.target, subject.pad_id))
+        wider["target"] = replace(few, target=_wider(few.target, subject))
     for side, batch in wider.items():
         after, _ = trial.predict(batch)
         if len(after) != len(before):
             raise RedGateError(
-                f"{MORE_PADDING} more tokens of padding behind each {side} bring "
+                f"more tokens of padding behind each {side} bring "
                 f"{len(after) - len(before)} predictions more"
             )
         change = _difference(before, after)
         if change > SAME:
             raise RedGateError(
-                f"{MORE_PADDING} more tokens of padding behind each {side} change the predictions "
-                f"by {change:.1g} of the largest logit"
+                f"more tokens of padding behind each {side} change the predictions by "
+                f"{change:.1g} of the largest logit"
             )
     return "more padding changes no prediction"
 
@@ -130,8 +130,11 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _wider(ids: Ids, pad_id: int) -> Ids:
-    return np.pad(ids, ((0, 0), (0, MORE_PADDING)), constant_values=pad_id)
+def _wider(ids: Ids, subject: Subject) -> Ids:
+    """More padding behind each row, as far as the model has positions for it."""
+    room = subject.objective.model.config.max_length - ids.shape[1]
+    more = min(MORE_PADDING, room)
+    return np.pad(ids, ((0, 0), (0, more)), constant_values=subject.pad_id)
 
 
 def _others(ids: Ids, subject: Subject) -> Ids:

@@ -1,17 +1,20 @@
 """Classification with an encoder: one label for a whole text."""
 
+from typing import Any, Self
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from scratchformer.base.statistics import macro_f1_of
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
+from scratchformer.params import TrainScratch
 from scratchformer.training.objectives.loss import smoothed_cross_entropy
-from scratchformer.training.objectives.objective import OnTrial, Validation
-from scratchformer.transformer import EncoderClassifier
+from scratchformer.training.objectives.objective import Objective, Validation
+from scratchformer.transformer import EncoderClassifier, TransformerConfig
 
 
-class ClassificationObjective(OnTrial):
+class ClassificationObjective(Objective):
     """Cross-entropy of the label; what the loops call a token is one row here."""
 
     columns = ("loss", "accuracy", "macro_f1")
@@ -22,6 +25,19 @@ class ClassificationObjective(OnTrial):
         self.model: EncoderClassifier = model
         self._smoothing = label_smoothing
         self._valid = valid
+
+    @classmethod
+    def build(
+        cls, settings: TrainScratch, info: dict[str, Any], valid: TokenBatches, seed: int
+    ) -> Self:
+        """A new encoder with its weights drawn; the arguments are those of `build_objective`."""
+        config = TransformerConfig(
+            source_vocab_size=info["source_vocab_size"],
+            max_length=info["max_source_length"],
+            num_labels=info["num_labels"],
+            **settings.model.model_dump(),
+        )
+        return cls(EncoderClassifier(config), settings.label_smoothing, valid)
 
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
         logits, label = self.predict(batch)

@@ -1,9 +1,10 @@
 """What a training minimises and how it is validated: the one thing that differs between tasks."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import copy, deepcopy
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Self
 
 from torch import Tensor
 
@@ -29,34 +30,29 @@ class Validation:
     samples: list[Sample]
 
 
-class Objective(Protocol):
-    """See seq2seq.py and classification.py."""
+class Objective(ABC):
+    """See seq2seq.py and classification.py, one file a task.
 
-    @property
-    def model(self) -> Transformer | EncoderClassifier: ...
+    Attributes:
+        model: what is trained.
+        columns: of valid.csv, `loss` first.
+    """
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Of valid.csv, `loss` first."""
+    model: Transformer | EncoderClassifier
+    columns: tuple[str, ...]
+    _smoothing: float
 
+    @abstractmethod
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
         """Add the gradient of loss / tokens_of_update; return the loss, summed over tokens."""
 
+    @abstractmethod
     def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """([tokens, classes] logits, [tokens] right answers), row after row, without padding."""
 
-    def for_trial(self, label_smoothing: float | None = None) -> "Objective":
-        """See OnTrial."""
-
+    @abstractmethod
     def validate(self) -> Validation:
         """Loss without smoothing and the scores of the whole validation split."""
-
-
-class OnTrial:
-    """An objective that can be tried out on a copy of its model."""
-
-    model: Any
-    _smoothing: float
 
     def for_trial(self, label_smoothing: float | None = None) -> Self:
         """The same over a copy of the model, without dropout: whatever happens to it stays there.

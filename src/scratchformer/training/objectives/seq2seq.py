@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
+from scratchformer.params import TrainScratch
 from scratchformer.runtime.randomness import counted_seed
 from scratchformer.training.objectives.loss import (
     LOGITS_AT_ONCE,
@@ -17,13 +19,13 @@ from scratchformer.training.objectives.loss import (
     smoothed_cross_entropy,
     without_padding,
 )
-from scratchformer.training.objectives.objective import OnTrial, Sample, Validation
-from scratchformer.transformer import Transformer, greedy
+from scratchformer.training.objectives.objective import Objective, Sample, Validation
+from scratchformer.transformer import Transformer, TransformerConfig, greedy
 
 ROWS_DECODED_TOGETHER = 128
 
 
-class Seq2SeqObjective(OnTrial):
+class Seq2SeqObjective(Objective):
     """Cross-entropy of every next target token, given the right ones before it.
 
     Args:
@@ -48,6 +50,20 @@ class Seq2SeqObjective(OnTrial):
         self._smoothing = label_smoothing
         self._valid = valid
         self._sample_batches, self._samples = self._draw(decode_samples, seed)
+
+    @classmethod
+    def build(
+        cls, settings: TrainScratch, info: dict[str, Any], valid: TokenBatches, seed: int
+    ) -> Self:
+        """A new model with its weights drawn; the arguments are those of `build_objective`."""
+        config = TransformerConfig(
+            source_vocab_size=info["source_vocab_size"],
+            target_vocab_size=info["target_vocab_size"],
+            max_length=max(info["max_source_length"], info["max_target_length"]),
+            **settings.model.model_dump(),
+        )
+        model = Transformer(config)
+        return cls(model, settings.label_smoothing, valid, settings.decode_samples, seed)
 
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
         hidden, target = self._hidden(batch)

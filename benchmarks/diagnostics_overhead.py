@@ -41,7 +41,7 @@ def make_training(every: int, folder: Path) -> Training:
     }  # fmt: skip
     objective = build_objective(settings, info, batches, seed=0)
     training = Training(objective, batches, settings, 0, Checkpoints(folder))
-    training.history.start()
+    training.recorder.history.start()
     return training
 
 

@@ -70,6 +70,6 @@ def run_quietly(training: Training) -> None:
 
 def curve(training: Training, name: str, column: str) -> tuple[list[int], list[float]]:
     """Steps and values of one column of train.csv or valid.csv."""
-    with training.history.path(name).open(encoding="utf-8", newline="") as file:
+    with training.recorder.history.path(name).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return [int(row["step"]) for row in rows], [float(row[column]) for row in rows]

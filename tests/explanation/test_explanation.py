@@ -81,6 +81,6 @@ def test_a_deep_post_norm_model_is_read_from_its_own_file(training):
             lambda module, inputs, output: output.detach() + 1e-6 * (output - output.detach())
         )
     one.run()
-    told = explain_layers(read_history(one.history.path("diagnostics")))
+    told = explain_layers(read_history(one.recorder.history.path("diagnostics")))
     assert told[0].startswith("gradients vanish in the encoder:")
     assert "norm_position: pre" in told[0]

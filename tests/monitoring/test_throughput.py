@@ -11,7 +11,7 @@ from scratchformer.training.flops import flops_of, shape_of
 def test_the_rows_of_speed(training):
     one = training(max_steps=6, log_every=2, accumulate=2)
     one.run()
-    table = pd.read_csv(one.history.path("speed"))
+    table = pd.read_csv(one.recorder.history.path("speed"))
     assert tuple(table.columns) == ("step", *COLUMNS) and list(table["step"]) == [2, 4, 6]
     for row, first in zip(table.itertuples(), (0, 4, 8), strict=True):
         batches = [one.batches.batch(first + place) for place in range(4)]
@@ -19,7 +19,7 @@ def test_the_rows_of_speed(training):
         places = sum(b.source.size + b.target.size for b in batches)
         assert row.padding == pytest.approx(holes / places)
         operations = sum(flops_of(one.model).of(shape_of(batch)) for batch in batches)
-        share = operations / row.seconds / one.utilisation.rate
+        share = operations / row.seconds / one.recorder.utilisation.rate
         assert row.matrix_product_share == pytest.approx(share, rel=1e-5)
         assert 0 < row.matrix_product_share < 1
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.committed import DEFAULT_PARAMS
-from tests.training.conftest import make_stage_folder
+from tests.training.conftest import curve_bytes, make_stage_folder
 
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.checkpoints.disk import DiskFullError
@@ -60,23 +60,23 @@ def test_a_row_of_the_curves_that_is_cut_off_is_written_again(training, tmp_path
     whole = training(folder="whole", max_steps=12)
     whole.run()
     made = training(max_steps=12)
-    add, rows = made.history.add, []
+    add, rows = made.recorder.history.add, []
 
     def add_until_full(name, step, values):
         rows.append(name)
-        path: Path = made.history.path(name)
+        path: Path = made.recorder.history.path(name)
         size = path.stat().st_size + 7 if len(rows) == 6 else 10**9
         with files_of_at_most(size):
             add(name, step, values)
 
-    made.history.add = add_until_full
+    made.recorder.history.add = add_until_full
     with pytest.raises(DiskFullError, match=r"csv: no room to write \d+ bytes"):
         made.run()
-    half = made.history.path(rows[-1]).read_text().splitlines()[-1]
+    half = made.recorder.history.path(rows[-1]).read_text().splitlines()[-1]
     assert len(half) == 7
     training(max_steps=12).run()
     for name in ("train", "valid"):
-        assert made.history.path(name).read_bytes() == whole.history.path(name).read_bytes()
+        assert curve_bytes(made, name) == curve_bytes(whole, name)
 
 
 @pytest.fixture

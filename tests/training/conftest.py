@@ -90,6 +90,10 @@ def make_stage_folder(folder: Path, **changes: Any) -> Params:
     return params.model_copy(update={"run": run, "train_scratch": make_settings(**changes)})
 
 
+def curve_bytes(training: Training, curve: str) -> bytes:
+    return training.recorder.history.path(curve).read_bytes()
+
+
 @pytest.fixture
 def copy_table() -> Callable[..., pa.Table]:
     return make_copy_table

@@ -6,13 +6,14 @@ import os
 import pandas as pd
 import pytest
 import torch
+from tests.training.conftest import curve_bytes
 
 from scratchformer.base.errors import Interrupted
 from scratchformer.training.diagnostics import layer_of
 
 
 def read(one) -> pd.DataFrame:
-    return pd.read_csv(one.history.path("diagnostics"))
+    return pd.read_csv(one.recorder.history.path("diagnostics"))
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -26,7 +27,7 @@ def test_weights_and_curves_are_bit_identical_with_and_without(training, accumul
     for name, parameter in with_.parameters.items():
         assert torch.equal(parameter, without.parameters[name])
     for curve in ("train", "valid"):
-        assert with_.history.path(curve).read_bytes() == without.history.path(curve).read_bytes()
+        assert curve_bytes(with_, curve) == curve_bytes(without, curve)
     assert list(read(with_)["step"]) == [2, 4, 6, 8, 10, 12] and read(without).empty
 
 
@@ -89,5 +90,5 @@ def test_diagnostics_are_cut_back_and_written_again_after_a_kill(training):
         training({"on_log": stop}, diagnose_every=1).run()
     resumed = training(diagnose_every=1)
     resumed.run()
-    path = left_alone.history.path("diagnostics")
-    assert resumed.history.path("diagnostics").read_bytes() == path.read_bytes()
+    path = left_alone.recorder.history.path("diagnostics")
+    assert resumed.recorder.history.path("diagnostics").read_bytes() == path.read_bytes()

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from tests.training.conftest import curve_bytes
 
 from scratchformer.base.errors import Interrupted
 from scratchformer.checkpoints.checkpoint import Checkpoints
@@ -80,8 +81,8 @@ def test_histories_samples_and_log_agree(training):
         "on_samples": lambda step, samples: sampled.append((step, samples)),
     })
     state = one.run()
-    train = (one.history.folder / "train.csv").read_text().splitlines()
-    valid = (one.history.folder / "valid.csv").read_text().splitlines()
+    train = (one.recorder.history.folder / "train.csv").read_text().splitlines()
+    valid = (one.recorder.history.folder / "valid.csv").read_text().splitlines()
     assert train[0] == "step,loss,learning_rate,gradient_norm,tokens"
     assert valid[0] == "step,loss,perplexity,token_accuracy,exact_match,error_rate"
     assert [line.split(",")[0] for line in train[1:]] == ["3", "6", "9", "12"]
@@ -91,7 +92,7 @@ def test_histories_samples_and_log_agree(training):
     assert len(sampled[0][1]) == 8 and all(sample.references for sample in sampled[0][1])
     assert train[-1].split(",")[-1] == str(state.tokens)
     assert state.stop_reason is StopReason.MAX_STEPS
-    assert (one.history.folder / "speed.csv").exists()
+    assert (one.recorder.history.folder / "speed.csv").exists()
 
 
 def test_validation_loss_is_the_plain_mean_over_tokens(training):
@@ -134,7 +135,7 @@ def test_patience_stops_and_the_best_weights_are_kept(training):
         if "valid.loss" in values and step == 2:
             weights_of_step_2.update({n: p.detach().clone() for n, p in one.parameters.items()})
 
-    one.on_log = remember
+    one.recorder.on_log = remember
     state = one.run()
     assert (state.step, state.best_step, state.stop_reason) == (4, 2, StopReason.PATIENCE)
     for name, parameter in one.parameters.items():
@@ -203,7 +204,7 @@ def test_a_signal_ends_at_the_next_step_with_a_checkpoint_and_nothing_is_lost(tr
     for name, parameter in resumed.parameters.items():
         assert torch.equal(parameter, alone.parameters[name])
     for curve in ("train", "valid"):
-        assert resumed.history.path(curve).read_bytes() == alone.history.path(curve).read_bytes()
+        assert curve_bytes(resumed, curve) == curve_bytes(alone, curve)
 
 
 def test_the_copy_task_is_learned_from_any_seed(training):

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from tests.training.conftest import curve_bytes
 
 from scratchformer.base.errors import Interrupted
 from scratchformer.training.loop import NotFiniteError
@@ -67,7 +68,7 @@ def test_skip_leaves_the_update_out_and_counts_it(training, capsys):
     one = poison(training(not_finite="skip"), (3, 6))
     state = one.run()
     assert (state.step, state.left_out, state.rolled_back) == (12, 2, 0)
-    assert one.history.path("not_finite").read_text().splitlines()[1:] == ["3,1,0", "6,2,0"]
+    assert curve_bytes(one, "not_finite").splitlines()[1:] == [b"3,1,0", b"6,2,0"]
     assert "step 3: loss" in capsys.readouterr().out
     left_alone = training(folder="alone").run()
     batches = [one.batches.batch(index).tokens for index in (2, 5)]
@@ -77,7 +78,7 @@ def test_skip_leaves_the_update_out_and_counts_it(training, capsys):
 def test_a_window_of_nothing_but_left_out_updates_has_no_row(training):
     one = poison(training(not_finite="skip"), (4, 5, 6))
     one.run()
-    rows = one.history.path("train").read_text().splitlines()[1:]
+    rows = one.recorder.history.path("train").read_text().splitlines()[1:]
     assert [row.split(",")[0] for row in rows] == ["3", "9", "12"]
 
 
@@ -118,8 +119,8 @@ def test_a_bad_update_right_after_a_resumption_is_logged_as_without_it(training,
         training(stop, **changes).run()
     resumed = poison(training(**changes), (5,))
     resumed.run()
-    rows = resumed.history.path("train").read_bytes()
-    assert rows == left_alone.history.path("train").read_bytes()
+    rows = curve_bytes(resumed, "train")
+    assert rows == curve_bytes(left_alone, "train")
     rates = [line.split(",")[2] for line in rows.decode().splitlines()[1:]]
     assert rates[0] == "0.01"  # the peak, at the end of the warm-up
 
@@ -150,6 +151,4 @@ def test_a_policy_does_the_same_when_the_training_is_resumed(training, policy):
     for name, parameter in killed.parameters.items():
         assert torch.equal(parameter, left_alone.parameters[name])
     for curve in ("train", "valid", "not_finite"):
-        assert killed.history.path(curve).read_bytes() == left_alone.history.path(
-            curve
-        ).read_bytes()
+        assert curve_bytes(killed, curve) == curve_bytes(left_alone, curve)

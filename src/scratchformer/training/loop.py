@@ -7,7 +7,7 @@ with the same weights and the same curves as one that was left alone.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -15,17 +15,15 @@ import torch
 from torch import Tensor
 
 from scratchformer.base.errors import Interrupted
-from scratchformer.base.terminal import Progress, progress, say
+from scratchformer.base.terminal import say
 from scratchformer.checkpoints.checkpoint import Checkpoints, Snapshot
 from scratchformer.checkpoints.signals import stop_on_signals
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
-from scratchformer.monitoring.history import History
 from scratchformer.monitoring.stop_reason import StopReason
-from scratchformer.monitoring.throughput import COLUMNS, Throughput
 from scratchformer.params import TrainScratch
 from scratchformer.runtime.randomness import counted_seed
-from scratchformer.training.diagnostics import Diagnosis, diagnostic_columns
-from scratchformer.training.flops import shape_of, utilisation_of
+from scratchformer.training.diagnostics import Diagnosis
+from scratchformer.training.flops import utilisation_of
 from scratchformer.training.not_finite import (
     MOST,
     NotFiniteError,
@@ -33,17 +31,15 @@ from scratchformer.training.not_finite import (
     put_back,
     write_evidence,
 )
-from scratchformer.training.objectives.objective import Objective, Sample
+from scratchformer.training.objectives.objective import Objective
 from scratchformer.training.optimizers.optimizer import (
     make_optimizer,
     optimizer_tensors,
     restore_optimizer,
 )
+from scratchformer.training.recorder import OnLog, OnSamples, Recorder
 from scratchformer.training.schedule import learning_rate
 from scratchformer.training.state import TrainingState
-
-OnLog = Callable[[Mapping[str, float], int], None]
-OnSamples = Callable[[int, list[Sample]], None]
 
 
 class Training:
@@ -55,8 +51,7 @@ class Training:
         settings: section `train_scratch` of params.yaml.
         seed: of dropout (the order of the batches is in `batches`).
         checkpoints: where to go on from, and where to write.
-        on_log: gets every row of the curves, names like "train.loss", and its step.
-        on_samples: gets the decoded rows of every validation.
+        on_log, on_samples: see `Recorder`.
         before_first: is called before the first update, not when a checkpoint is taken up.
         checkpoint_seconds: a checkpoint is written at each validation, and at the latest after
             this time. When they are written does not change the result.
@@ -77,23 +72,13 @@ class Training:
         self.objective, self.model = objective, objective.model
         self.batches, self.settings, self.seed = batches, settings, seed
         self.checkpoints = checkpoints
-        self.on_log, self.on_samples, self.before_first = on_log, on_samples, before_first
+        self.before_first = before_first
         self.checkpoint_seconds = checkpoint_seconds
         self.state = TrainingState()
         self.optimizer = make_optimizer(self.model, settings.weight_decay)
         self.parameters = dict(self.model.named_parameters())
         self.best: dict[str, Tensor] = {}
-        self.throughput = Throughput()
-        self.history = History(
-            checkpoints.folder / "history",
-            {
-                "train": ("loss", "learning_rate", "gradient_norm", "tokens"),
-                "valid": objective.columns,
-                "speed": COLUMNS,
-                "not_finite": ("left_out", "rolled_back"),
-                "diagnostics": diagnostic_columns(self.model),
-            },
-        )
+        self.recorder = Recorder(checkpoints.folder / "history", objective, on_log, on_samples)
 
     def run(self) -> TrainingState:
         """Train to the end, from the newest checkpoint if there is one; leaves the best weights.
@@ -105,18 +90,19 @@ class Training:
         """
         self._start()
         settings, state = self.settings, self.state
+        utilisation = utilisation_of(self.model, self.batches)
         with (
             stop_on_signals() as stop,
-            progress("train_scratch", settings.max_steps, state.step) as bar,
+            self.recorder.running(settings.max_steps, state.step, utilisation),
         ):
-            self.utilisation = utilisation_of(self.model, self.batches)
             self.checkpointed = time.monotonic()
-            self.throughput.begin()
             while not state.stop_reason:
                 self.update()
-                self._log(bar)
-                if state.step % settings.validate_every == 0 or state.step == settings.max_steps:
-                    self._validate()
+                last = state.step == settings.max_steps
+                self.recorder.window(state, due=last or state.step % settings.log_every == 0)
+                if last or state.step % settings.validate_every == 0:
+                    with self.recorder.pause():
+                        self._validate()
                     self._checkpoint()
                 elif stop.signal_number is not None or self._checkpoint_is_due():
                     self._checkpoint()
@@ -171,10 +157,9 @@ class Training:
         state.window_norm += norm
         state.window_updates += 1
         state.learning_rate = rate
-        for batch in batches:
-            self.throughput.add(shape_of(batch), batch.tokens)
+        self.recorder.update(batches)
         if diagnosis:
-            self._record("diagnostics", diagnosis.values())
+            self.recorder.row("diagnostics", step, diagnosis.values())
 
     def _backward(self, step: int, batches: list[Batch], tokens: int) -> float:
         """Loss of an update, summed over tokens; its gradient is added to the parameters."""
@@ -184,43 +169,17 @@ class Training:
             loss += self.objective.backward(batch, tokens)
         return loss
 
-    def _log(self, bar: Progress) -> None:
-        state = self.state
-        due = state.step % self.settings.log_every == 0 or state.step == self.settings.max_steps
-        if not due or not state.window_updates:  # all of them may have been left out
-            bar.advance()
-            return
-        loss = state.train_loss = state.window_loss / state.window_tokens
-        values = {
-            "loss": loss,
-            "learning_rate": state.learning_rate,
-            "gradient_norm": state.window_norm / state.window_updates,
-            "tokens": state.tokens,
-        }
-        speed = self.throughput.take(self.utilisation)
-        state.window_loss, state.window_tokens = 0.0, 0
-        state.window_norm, state.window_updates = 0.0, 0
-        self._record("train", values)
-        self._record("speed", speed)
-        bar.advance(
-            loss=f"{loss:.3f}", tokens_per_second=f"{speed['tokens_per_second']:,.0f}"
-        )
-
     def _validate(self) -> None:
         """Score the validation split, keep the weights if they are the best, decide to stop."""
         state, settings = self.state, self.settings
-        start = time.monotonic()
-        result = self.objective.validate()
-        values = dict(result.values)
+        found = self.objective.validate()
+        values = dict(found.values)
         if not math.isfinite(values["loss"]):
             raise NotFiniteError(
                 f"step {state.step}: the validation loss is {values['loss']}; lower "
                 "train_scratch.learning_rate"
             )
-        self._record("valid", values)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-        say(f"step {state.step}, validation: {shown}")
-        self.on_samples(state.step, result.samples)
+        self.recorder.validation(state.step, found)
         if not state.best_values or values["loss"] < state.best_values["loss"]:
             state.best_step, state.best_values = state.step, values
             state.validations_without_better = 0
@@ -231,11 +190,6 @@ class Training:
             state.stop_reason = StopReason.MAX_STEPS
         elif state.validations_without_better >= settings.patience:
             state.stop_reason = StopReason.PATIENCE
-        self.throughput.leave_out(time.monotonic() - start)
-
-    def _record(self, curve: str, values: Mapping[str, float]) -> None:
-        self.history.add(curve, self.state.step, values)
-        self.on_log({f"{curve}.{name}": value for name, value in values.items()}, self.state.step)
 
     def _not_finite(
         self, step: int, loss: float, norm: float, batches: list[Batch], tokens: int
@@ -254,7 +208,8 @@ class Training:
         if policy == "rollback":
             put_back(self.parameters, self.best, self.optimizer)
             state.rolled_back += 1
-        self._record("not_finite", {"left_out": state.left_out, "rolled_back": state.rolled_back})
+        counts = {"left_out": state.left_out, "rolled_back": state.rolled_back}
+        self.recorder.row("not_finite", step, counts)
         say(f"{told}. {policy}: training goes on without this update")
 
     # --- going on after a kill ----------------------------------------------------------------
@@ -265,13 +220,14 @@ class Training:
         weights = sum(p.numel() * p.element_size() for p in self.parameters.values())
         self.checkpoints.check_space(4 * weights)  # weights, two moments, best weights
         self.model.train()
-        found = self.checkpoints.newest(lambda facts: self.history.damage(facts["history"]))
+        history = self.recorder.history
+        found = self.checkpoints.newest(lambda facts: history.damage(facts["history"]))
         if found is None:
             self.before_first()
-            self.history.start()
+            history.start()
             return
         facts = dict(found.facts)
-        self.history.cut(facts.pop("history"))
+        history.cut(facts.pop("history"))
         self.state = TrainingState(step=found.step, **facts)
         with torch.no_grad():
             for name, parameter in self.parameters.items():
@@ -288,7 +244,7 @@ class Training:
         }
         if self.best:
             tensors["best"] = self.best
-        facts["history"] = self.history.extents()
+        facts["history"] = self.recorder.history.extents()
         self.checkpoints.write(Snapshot(facts.pop("step"), tensors, facts))
         self.checkpointed = time.monotonic()
 

@@ -42,7 +42,7 @@ def write_outputs(
         if labels:
             write_json(folder / "labels.json", labels)
     with write_whole_folder(history) as folder:
-        shutil.copytree(training.history.folder, folder, dirs_exist_ok=True)
+        shutil.copytree(training.recorder.history.folder, folder, dirs_exist_ok=True)
 
 
 def readable(

@@ -1,0 +1,259 @@
+"""Every key of the sections `train_scratch` and `run` reaches what it promises to change."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.training.conftest import make_stage_folder
+from tests.training.test_not_finite import poison
+
+from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.params import Params
+from scratchformer.stages import train_scratch as stage
+from scratchformer.tracking import StageRun
+from scratchformer.training.gates import GATES, run_gates
+from scratchformer.training.loop import NotFiniteError, Training
+from scratchformer.training.schedule import SCHEDULES
+
+Make = Callable[..., Training]
+Shown = Callable[[Make], bool]
+ONE_UPDATE = {"max_steps": 1, "validate_every": 1, "warmup_steps": 0, "schedule": "constant"}
+
+
+def finished(make: Make, **changes: Any) -> Training:
+    one = make(folder=str(sorted(changes.items())).replace("/", ""), **changes)
+    one.run()
+    return one
+
+
+def weights(one: Training) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in one.parameters.values()])
+
+
+def rows(one: Training, curve: str) -> int:
+    return len(one.recorder.history.path(curve).read_text().splitlines()) - 1
+
+
+def other_model(key: str, *values: Any, context: dict[str, Any] = {}) -> Shown:  # noqa: B006
+    """The config has the value, and the model has other shapes or computes other logits."""
+
+    def shown(make: Make) -> bool:
+        seen = set()
+        for value in values:
+            one = make(**context, **{f"model__{key}": value})
+            if getattr(one.model.config, key) != value:
+                return False
+            one.model.train()  # dropout is one of the keys
+            torch.manual_seed(0)
+            logits, _ = one.objective.predict(one.batches.batch(0))
+            shapes = tuple(parameter.shape for parameter in one.parameters.values())
+            seen.add((shapes, logits.detach().numpy().tobytes()))
+        return len(seen) == len(values)
+
+    return shown
+
+
+def one_kernel_or_the_equation(make: Make) -> bool:
+    """Both compute the same; only one calls torch's kernel."""
+    calls: dict[str, int] = {}
+    for value in ("fused", "explicit"):
+        one = make(model__attention=value, model__dropout=0.0)
+        with torch.profiler.profile() as profile:
+            one.objective.predict(one.batches.batch(0))
+        calls[value] = sum("scaled_dot_product" in event.key for event in profile.key_averages())
+    return calls["fused"] > 0 and calls["explicit"] == 0
+
+
+def learning_rate(make: Make) -> bool:
+    rates = [finished(make, **ONE_UPDATE, learning_rate=rate) for rate in (0.01, 0.002)]
+    return [one.state.learning_rate for one in rates] == [0.01, 0.002]
+
+
+def moves_in_proportion(make: Make) -> bool:
+    """Half the rate, half the way: the optimizer gets it, not only the history."""
+    start = weights(make(folder="start"))
+    far, near = (
+        weights(finished(make, **ONE_UPDATE, weight_decay=0.0, learning_rate=rate)) - start
+        for rate in (0.01, 0.005)
+    )
+    return learning_rate(make) and torch.allclose(far, 2 * near, atol=1e-6)
+
+
+def schedules(make: Make) -> bool:
+    rates = set()
+    for name in SCHEDULES:
+        one = finished(make, schedule=name, max_steps=8, validate_every=8)
+        rates.add(round(one.state.learning_rate, 12))
+    return len(rates) == len(SCHEDULES)
+
+
+def warm_up(make: Make) -> bool:
+    changes = {"max_steps": 2, "validate_every": 2, "schedule": "constant"}
+    found = [finished(make, warmup_steps=steps, **changes) for steps in (0, 4, 8)]
+    return [one.state.learning_rate for one in found] == [0.01, 0.005, 0.0025]
+
+
+def decay(make: Make) -> bool:
+    """AdamW: w ← (1 - η·λ)·w, of matrices only; the rest of the update is the same."""
+    start = weights(make(folder="start"))
+    none, much = (finished(make, **ONE_UPDATE, weight_decay=value) for value in (0.0, 2.0))
+    matrix = torch.cat(
+        [torch.full((p.numel(),), float(p.ndim > 1)) for p in none.parameters.values()]
+    )
+    return torch.allclose(weights(much), weights(none) - 0.01 * 2.0 * start * matrix, atol=1e-6)
+
+
+def clipping(make: Make) -> bool:
+    """AdamW's first moment after one update is (1 - β₁) = 0.1 times the clipped gradient."""
+    lengths = []
+    for clip in (0.5, 0.25):
+        one = finished(make, **ONE_UPDATE, clip_norm=clip)
+        moments = [one.optimizer.state[p]["exp_avg"].norm() for p in one.parameters.values()]
+        lengths.append(10 * torch.stack(moments).norm().item())
+    return lengths == pytest.approx([0.5, 0.25], rel=1e-4)
+
+
+def smoothing(make: Make) -> bool:
+    """Of the training loss, not of the validation loss before the first update."""
+    changes = {**ONE_UPDATE, "model__dropout": 0.0}
+    sharp, smooth = (make(label_smoothing=value, folder=str(value)) for value in (0.0, 0.3))
+    same = sharp.objective.validate().values == smooth.objective.validate().values
+    losses = [finished(make, label_smoothing=e, **changes).state.train_loss for e in (0.0, 0.3)]
+    return same and losses[0] != losses[1]
+
+
+def patience(make: Make) -> bool:
+    """At a rate that moves nothing no validation is better than the first."""
+    still = {"learning_rate": 1e-30, "validate_every": 1, "model__dropout": 0.0}
+    return [finished(make, **still, patience=many).state.step for many in (1, 3)] == [2, 4]
+
+
+def skipped(make: Make) -> bool:
+    names = [gate.name for gate in GATES]
+    one = make(skip_gates=[name for name in names if name != "future"])
+    found, _ = run_gates(one.objective, one.batches, one.settings, 1, one.settings.skip_gates)
+    judged = [name for name, outcome in found.items() if outcome.state != "skipped"]
+    return list(found) == names and judged == ["future"]
+
+
+def bad_updates(make: Make) -> bool:
+    with pytest.raises(NotFiniteError):
+        poison(make(not_finite="raise", folder="raise"), (6,)).run()
+    policies = (make(not_finite=policy, folder=policy) for policy in ("skip", "rollback"))
+    return [poison(one, (6,)).run().rolled_back for one in policies] == [0, 1]
+
+
+def counted(
+    key: str, values: tuple[int, ...], count: Callable[[Training], int], *found: int
+) -> Shown:
+    """A number of steps, rows or tokens that the key decides."""
+
+    def shown(make: Make) -> bool:
+        return tuple(count(finished(make, **{key: value})) for value in values) == found
+
+    return shown
+
+
+def positions(make: Make) -> bool:
+    """No batch is larger, and the larger limit is used."""
+    largest = []
+    for limit in (32, 64):
+        batches = make(batch_tokens=limit).batches
+        sizes = [batches.batch(index).source.size for index in range(len(batches))]
+        largest.append(max(sizes))
+        if not limit / 2 < max(sizes) <= limit:
+            return False
+    return largest[0] < largest[1]
+
+
+def joint_batches(make: Make) -> bool:
+    one, three = (finished(make, accumulate=parts, max_steps=4) for parts in (1, 3))
+    expected = [sum(one.batches.batch(place).tokens for place in range(end)) for end in (4, 12)]
+    return [one.state.tokens, three.state.tokens] == expected
+
+
+def samples(make: Make) -> bool:
+    return [len(make(decode_samples=n).objective.validate().samples) for n in (3, 8)] == [3, 8]
+
+
+ARRIVES: dict[str, Shown] = {
+    "train_scratch.model.d_model": other_model("d_model", 16, 24),
+    "train_scratch.model.num_heads": other_model("num_heads", 2, 4),
+    "train_scratch.model.num_kv_heads": other_model("num_kv_heads", 0, 1),
+    "train_scratch.model.d_ff": other_model("d_ff", 32, 16),
+    "train_scratch.model.num_encoder_layers": other_model("num_encoder_layers", 1, 2),
+    "train_scratch.model.num_decoder_layers": other_model("num_decoder_layers", 1, 2),
+    "train_scratch.model.dropout": other_model("dropout", 0.0, 0.1, 0.5),
+    "train_scratch.model.norm": other_model("norm", "layer", "rms"),
+    "train_scratch.model.norm_position": other_model("norm_position", "pre", "post"),
+    "train_scratch.model.activation": other_model("activation", "relu", "gelu", "swiglu"),
+    "train_scratch.model.positions": other_model(
+        "positions", "sinusoidal", "sinusoidal_halves", "learned", "rotary", "alibi"
+    ),
+    "train_scratch.model.tie_embeddings": other_model("tie_embeddings", "none", "decoder", "all"),
+    "train_scratch.model.initialization": other_model(
+        "initialization", "xavier", "depth_scaled", context={"model__num_encoder_layers": 2}
+    ),
+    "train_scratch.model.attention": one_kernel_or_the_equation,
+    "train_scratch.learning_rate": moves_in_proportion,
+    "train_scratch.schedule": schedules,
+    "train_scratch.warmup_steps": warm_up,
+    "train_scratch.weight_decay": decay,
+    "train_scratch.clip_norm": clipping,
+    "train_scratch.label_smoothing": smoothing,
+    "train_scratch.batch_tokens": positions,
+    "train_scratch.accumulate": joint_batches,
+    "train_scratch.max_steps": counted("max_steps", (4, 7), lambda one: one.state.step, 4, 7),
+    "train_scratch.validate_every": counted(
+        "validate_every", (4, 5), lambda one: rows(one, "valid"), 3, 3
+    ),
+    "train_scratch.patience": patience,
+    "train_scratch.decode_samples": samples,
+    "train_scratch.log_every": counted("log_every", (3, 4), lambda one: rows(one, "train"), 4, 3),
+    "train_scratch.skip_gates": skipped,
+    "train_scratch.not_finite": bad_updates,
+    "train_scratch.diagnose_every": counted(
+        "diagnose_every", (0, 6), lambda one: rows(one, "diagnostics"), 0, 2
+    ),
+}
+
+
+def prepared(params: Params, **changes: Any) -> Training:
+    """The training that the stage puts together for another value in the section `run`."""
+    changed = params.model_copy(update={"run": params.run.model_copy(update=changes)})
+    return stage._training(changed, Checkpoints(Path("checkpoints")), StageRun(None))
+
+
+def seeds(params: Params) -> bool:
+    """First weights, order of the rows, and dropout by the loop."""
+    one, other = (prepared(params, seed=seed) for seed in (1, 2))
+    rows = [each.batches.batch(0).rows.tolist() for each in (one, other)]
+    drawn = not torch.equal(weights(one), weights(other)) and rows[0] != rows[1]
+    return drawn and (one.seed, other.seed) == (1, 2)
+
+
+def threads(params: Params) -> bool:
+    before, found = torch.get_num_threads(), []
+    for number in (2, 3):
+        prepared(params, threads=number)
+        found.append(torch.get_num_threads())
+    torch.set_num_threads(before)
+    return found == [2, 3]
+
+
+RUN_ARRIVES: dict[str, Callable[[Params], bool]] = {"run.seed": seeds, "run.threads": threads}
+
+
+@pytest.mark.parametrize("key", RUN_ARRIVES)
+def test_a_parameter_of_the_run_arrives(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert RUN_ARRIVES[key](make_stage_folder(tmp_path))
+
+
+@pytest.mark.parametrize("key", ARRIVES)
+def test_a_parameter_of_the_training_arrives(key: str, training: Make) -> None:
+    assert ARRIVES[key](training)

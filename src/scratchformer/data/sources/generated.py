@@ -2,9 +2,9 @@
 
 - identity: English → the same English. The sentences come from the language reference that every
   Python carries (`pydoc_data.topics`, PSF licence), so nothing has to be downloaded; another minor
-  version of Python has slightly other sentences. Real text keeps the skew of real word frequencies,
-  which random strings lack. Rows beyond the whole sentences are spans of them; all spans of a
-  sentence are one group, so no span of a test sentence is ever trained on.
+  version of Python has slightly other sentences. The few hundred whole sentences come first, then
+  their words drawn at random: the skew of real word frequencies stays, but no order of words can be
+  learned by heart, so that the only way to a right answer is to look where the word stands.
 - reverse: random letters, parted by blanks → the same in reverse order. Nothing can be learned by
   heart and no position may be copied blindly: it needs attention to work.
 """
@@ -12,7 +12,6 @@
 import random
 import re
 import sys
-from collections.abc import Iterator
 from itertools import islice
 
 from scratchformer.base.errors import ParamsError
@@ -22,8 +21,8 @@ from scratchformer.params import GeneratedSource
 
 _PROSE = re.compile(r"[A-Z][a-z]*( \(?[A-Za-z0-9'-]+\)?[,;:]?)+[.!?]")
 _MARKUP = re.compile(r"^(\* |\d+\. )|\[\w+\]|\*+|`+|(?<!\w)\"|\"(?!\w)")
-_SENTENCE_WORDS = range(4, 31)
-_SPAN_WORDS = range(3, 13)
+_SENTENCE_WORDS = range(4, 13)
+_DRAWN_WORDS = range(3, 13)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _REVERSE_LENGTHS = (1, 20)
 
@@ -32,7 +31,7 @@ def open_generated(source: GeneratedSource, task: TaskName, seed: int) -> Corpus
     """`source.rows` different rows, drawn by `seed`.
 
     Raises:
-        ParamsError: the task is not seq2seq, or more rows are asked for than there are.
+        ParamsError: the task is not seq2seq.
     """
     if task != SEQ2SEQ.name:
         raise ParamsError(f"source {source.name} is for the task seq2seq, not {task}")
@@ -50,7 +49,6 @@ def open_generated(source: GeneratedSource, task: TaskName, seed: int) -> Corpus
         licence=licence,
         task=task,
         splits={"train": lambda: iter(rows)},
-        grouped=source.name == "identity",
     )
 
 
@@ -70,31 +68,18 @@ def sentences() -> list[str]:
 
 
 def _identity(count: int, seed: int) -> list[RawRow | BadRow]:
-    """Whole sentences first, in random order; then random spans of them."""
+    """Whole sentences first, in random order; then their words, drawn at random."""
     draw = random.Random(seed)
     whole = sentences()
     draw.shuffle(whole)
-    texts = {sentence: place for place, sentence in enumerate(whole)}
-    if count > len(texts):
-        spans = {span: place for place, text in enumerate(whole) for span in _spans(text)}
-        further = [(span, place) for span, place in spans.items() if span not in texts]
-        if count > len(texts) + len(further):
-            raise ParamsError(
-                f"source.rows: {count:,} asked for, but identity has no more than "
-                f"{len(texts) + len(further):,} different rows"
-            )
-        texts |= dict(draw.sample(further, count - len(texts)))
+    words = [word for sentence in whole for word in sentence.split()]
+    texts = dict.fromkeys(whole)  # a dictionary keeps the order of a set
+    while len(texts) < count:
+        texts[" ".join(draw.choices(words, k=draw.choice(_DRAWN_WORDS)))] = None
     return [
-        _row(text, text, number, "identity", group=f"sentence-{place}")
-        for number, (text, place) in enumerate(islice(texts.items(), count), 1)
+        _row(text, text, number, "identity")
+        for number, text in enumerate(islice(texts, count), 1)
     ]
-
-
-def _spans(sentence: str) -> Iterator[str]:
-    words = sentence.split()
-    for length in _SPAN_WORDS:
-        for start in range(len(words) - length + 1):
-            yield " ".join(words[start : start + length])
 
 
 def _reverse(count: int, seed: int) -> list[RawRow | BadRow]:
@@ -108,6 +93,5 @@ def _reverse(count: int, seed: int) -> list[RawRow | BadRow]:
     ]
 
 
-def _row(source: str, target: str, number: int, name: str, group: str | None = None) -> RawRow:
-    values = {"source": source, "target": target, "id": f"{name}-{number}"}
-    return RawRow(values if group is None else values | {"group": group}, name, number)
+def _row(source: str, target: str, number: int, name: str) -> RawRow:
+    return RawRow({"source": source, "target": target, "id": f"{name}-{number}"}, name, number)

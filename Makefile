@@ -8,13 +8,14 @@ STAMP  := $(VENV)/.installed
 # dvc starts the stages with the `python` it finds first.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install repro test check docs
+.PHONY: help install repro test release check docs
 
 help:
-	@echo "make repro   install, then rebuild whatever is out of date (dvc repro)"
-	@echo "make test    install, then run the tests"
-	@echo "make check   install, then lint and type-check"
-	@echo "make docs    install, then build the documentation site into site/"
+	@echo "make repro    install, then rebuild whatever is out of date (dvc repro)"
+	@echo "make test     install, then run the tests"
+	@echo "make release  install, then run the tests that only a release needs"
+	@echo "make check    install, then lint and type-check"
+	@echo "make docs     install, then build the documentation site into site/"
 
 install: $(STAMP)
 
@@ -31,6 +32,9 @@ repro: $(STAMP)
 
 test: $(STAMP)
 	python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+release: $(STAMP)
+	python -m pytest -m release
 
 check: $(STAMP)
 	ruff check .

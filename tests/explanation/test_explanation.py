@@ -26,6 +26,9 @@ def curves(train: list[float], valid: list[float]):
         # Fine-tuning stops by accuracy, while the loss may still be falling.
         ([2, 1.5, 1], [2, 1.5, 1.1], PATIENCE, "ended early", ("more updates", "overfit")),
         ([2, 1, 0.5], [2, 1.2, 1.19], MAX_STEPS, "138% above training", ("overfitting:",)),
+        # A copy learned to the letter: ratios of losses near zero mean nothing.
+        ([2, 0.01, 0.001], [2, 0.02, 0.002], MAX_STEPS, "learned", ("above", "still falling")),
+        ([2, 0.01, 0.001], [2, 0.02, 0.011], MAX_STEPS, "above training", ("learned",)),
     ],
 )
 def test_curves(train, valid, reason, word, silent):

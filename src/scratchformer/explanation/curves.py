@@ -9,6 +9,7 @@ Rows = Sequence[Mapping[str, float]]
 
 PLATEAU = 0.005  # a smaller relative change of the validation loss counts as none
 GAP = 0.2  # validation above training by this share: the model has memorised rows
+LEARNED = 0.01  # nats a target: 99 % certain of each, and ratios of such losses mean nothing
 
 
 def explain_curves(train: Rows, valid: Rows, stop_reason: StopReason, smoothed: bool) -> list[str]:
@@ -34,6 +35,9 @@ def explain_curves(train: Rows, valid: Rows, stop_reason: StopReason, smoothed: 
         )
     else:
         lines.append(f"training loss {training:.3f}, validation {last['loss']:.3f} at the end")
+    if last["loss"] < LEARNED:
+        lines.append("learned: hardly any doubt is left on rows that it never saw")
+        return lines
     if last["loss"] > best["loss"] * (1 + PLATEAU) and last["loss"] > training * (1 + GAP):
         lines.append(
             "overfitting: validation rises while training goes on falling; more dropout, more "

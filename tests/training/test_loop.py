@@ -5,6 +5,7 @@ import os
 import signal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -112,6 +113,44 @@ def test_validation_loss_is_the_plain_mean_over_tokens(training):
     assert values["perplexity"] == pytest.approx(np.exp(expected), rel=1e-5)
 
 
+def test_the_recorded_training_loss_is_the_smoothed_mean_over_the_tokens_of_its_updates(training):
+    """Recomputed with torch's own loss, before each update; two rows, one of an odd number."""
+    one = training(model__dropout=0.0, label_smoothing=0.3, max_steps=5, log_every=3, accumulate=2)
+    update, sums = one.update, []
+
+    def watched() -> None:
+        first = one.state.step * 2
+        for batch in (one.batches.batch(first), one.batches.batch(first + 1)):
+            with torch.no_grad():
+                logits, target = one.objective.predict(batch)
+            loss = torch.nn.functional.cross_entropy(
+                logits, target, reduction="sum", label_smoothing=0.3
+            )
+            sums.append((loss.item(), len(target)))
+        update()
+
+    one.update = watched
+    one.run()
+    expected = [sum(s for s, _ in part) / sum(n for _, n in part) for part in (sums[:6], sums[6:])]
+    rows = pd.read_csv(one.recorder.history.path("train"))
+    assert list(rows["step"]) == [3, 5]
+    assert rows["loss"].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_weights_that_are_left_are_those_of_the_best_validation(training):
+    """At so high a rate the loss goes up and down; the best is neither the first nor the last."""
+    one = training(learning_rate=0.2, schedule="constant", validate_every=1, patience=99)
+    state = one.run()
+    valid = pd.read_csv(one.recorder.history.path("valid"))
+    best = int(valid["loss"].idxmin())
+    assert 0 < best < len(valid) - 1
+    assert (state.best_step, state.best_values["loss"]) == (
+        valid["step"][best], pytest.approx(valid["loss"][best], rel=1e-6),
+    )  # fmt: skip
+    again = one.objective.validate().values
+    assert again == state.best_values
+
+
 class Scripted:
     """An objective whose validation losses are given; otherwise the wrapped one."""
 
@@ -140,6 +179,33 @@ def test_patience_stops_and_the_best_weights_are_kept(training):
     assert (state.step, state.best_step, state.stop_reason) == (4, 2, StopReason.PATIENCE)
     for name, parameter in one.parameters.items():
         assert torch.equal(parameter, weights_of_step_2[name])
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "max_steps", "expected"),
+    [
+        ([1.0, 1.0], 1, 9, (2, "patience")),  # as good is not better
+        ([1.0, 0.9, 0.9], 1, 9, (3, "patience")),
+        ([1.0, 1.1, 1.2], 2, 9, (3, "patience")),
+        ([1.0, 1.1, 0.9, 1.1, 1.2], 2, 9, (5, "patience")),  # counted anew from the best
+        ([1.0, 1.1, 0.9], 2, 3, (3, "max_steps")),
+        ([1.0, 1.1, 1.2], 2, 3, (3, "max_steps")),  # both at once
+        ([1.0], 1, 1, (1, "max_steps")),
+    ],
+)
+def test_edges_of_patience_and_of_the_last_step(training, losses, patience, max_steps, expected):
+    one = training(validate_every=1, patience=patience, max_steps=max_steps)
+    one.objective = Scripted(one.objective, losses)
+    state = one.run()
+    assert (state.step, state.stop_reason) == expected
+
+
+@pytest.mark.parametrize(("max_steps", "steps"), [(3, [3]), (4, [4]), (5, [4, 5])])
+def test_the_last_step_is_validated_and_logged_whatever_the_intervals(training, max_steps, steps):
+    one = training(validate_every=4, max_steps=max_steps, log_every=100)
+    one.run()
+    assert list(pd.read_csv(one.recorder.history.path("valid"))["step"]) == steps
+    assert list(pd.read_csv(one.recorder.history.path("train"))["step"]) == [max_steps]
 
 
 def test_the_best_weights_survive_an_interruption_after_them(training):

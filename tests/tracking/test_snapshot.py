@@ -20,8 +20,8 @@ class Record:
     """A dvc.lock and its cache: `tokenize` makes a folder, a training reads a part of it, and the
     report reads a folder that holds the histories of two trainings."""
 
-    def __init__(self, cache: Path) -> None:
-        self.cache = cache
+    def __init__(self, root: Path) -> None:
+        self.root, self.cache = root, root / ".dvc" / "cache"
         self.stages: dict[str, Any] = {}
         tokens = {"scratch/train": md5("1"), "finetune/train": md5("2")}
         self.stage("tokenize", {}, {"data/tokenized": self.folder(tokens)})
@@ -48,7 +48,7 @@ class Record:
         }
 
     def current(self) -> set[str]:
-        snapshot = Snapshot(None, None, 0.0, self.stages, self.cache, lambda _: None)
+        snapshot = Snapshot(None, None, 0.0, self.stages, self.root, lambda _: None)
         return set(snapshot.current_stages())
 
 

@@ -11,7 +11,6 @@ from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.layout import FINETUNED_MODEL, METRICS, TRACKS
 from scratchformer.base.measures import MEASURES, Measure, shown
 from scratchformer.evaluation.significance.paired_tests import p_value_text
-from scratchformer.evaluation.systems.names import SYSTEMS, in_reading_order, leaders
 from scratchformer.record.metrics import (
     Difference,
     Metrics,
@@ -19,6 +18,7 @@ from scratchformer.record.metrics import (
     TrackScores,
     load_metrics,
 )
+from scratchformer.record.systems import SYSTEMS, in_reading_order, leaders
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 

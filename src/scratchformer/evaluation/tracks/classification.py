@@ -27,7 +27,6 @@ from scratchformer.evaluation.reports.classification import (
     prediction_table,
 )
 from scratchformer.evaluation.reports.scores import Scored, values
-from scratchformer.evaluation.systems.names import SYSTEMS
 from scratchformer.evaluation.tracks.class_tables import calibration_table, change_tables
 from scratchformer.evaluation.tracks.report import (
     Settings,
@@ -41,6 +40,7 @@ from scratchformer.pretrained.hub.inputs import load_inputs
 from scratchformer.pretrained.hub.loading import load_encoder
 from scratchformer.pretrained.inference import classify_probabilities, embed
 from scratchformer.pretrained.zero_shot import TextEncoder, ZeroShot
+from scratchformer.record.systems import SYSTEMS
 
 
 @dataclass(frozen=True)

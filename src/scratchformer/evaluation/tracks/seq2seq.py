@@ -26,7 +26,6 @@ from scratchformer.evaluation.reports.sequences import (
 )
 from scratchformer.evaluation.reports.subgroup_deltas import length_buckets, subgroup_deltas
 from scratchformer.evaluation.significance.paired_tests import mcnemar
-from scratchformer.evaluation.systems.names import SYSTEMS
 from scratchformer.evaluation.systems.pretrained import pretrained_output
 from scratchformer.evaluation.tracks.report import (
     Settings,
@@ -42,6 +41,7 @@ from scratchformer.pretrained.hub.loading import (
     load_seq2seq,
     load_tokenizer_folder,
 )
+from scratchformer.record.systems import SYSTEMS
 
 VALID_ROWS = 2_000  # validation rows that are decoded, at most: decoding is what takes time
 

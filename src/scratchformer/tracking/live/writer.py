@@ -23,6 +23,7 @@ from scratchformer.tracking.live import child
 from scratchformer.tracking.live.execution import Execution, ProcessId
 from scratchformer.tracking.mirror import parent
 from scratchformer.tracking.mirror.curves import HISTORIES, read_curves
+from scratchformer.tracking.mirror.snapshot import workspace_snapshot
 from scratchformer.tracking.mirror.store import Store, writer_lock
 
 Events = SimpleQueue[dict[str, Any] | None]
@@ -96,8 +97,8 @@ def mirror(first: dict[str, Any], events: Events, tell: Tell) -> None:
                 if status == "FINISHED":
                     if stage in HISTORIES:
                         run.fill(read_curves(HISTORIES[stage]))
-                    lock = read_stages(Path("dvc.lock"))
-                    parent.refresh(store, parent_id, stage, definitions, lock)
+                    snapshot = workspace_snapshot(Path())
+                    parent.refresh(store, parent_id, stage, definitions, snapshot)
             finally:
                 parent.settle(store, parent_id)
 

@@ -10,12 +10,12 @@ What is missing when no such stage ran, `scratchformer sync` adds.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scratchformer.base import layout
-from scratchformer.base.mappings import flatten
+from scratchformer.base.errors import DataError
 from scratchformer.record.dvc_record import (
     dvc_hash,
     locked_outs,
@@ -23,29 +23,22 @@ from scratchformer.record.dvc_record import (
     paths_of,
     select_params,
 )
+from scratchformer.record.metrics import Metrics, load_metrics
 from scratchformer.tracking.live.execution import Execution
+from scratchformer.tracking.mirror.headline import Find, description, headline
+from scratchformer.tracking.mirror.models import log_figures, record_models
+from scratchformer.tracking.mirror.snapshot import Snapshot
 from scratchformer.tracking.mirror.store import Store, process_of, process_tags
 
-# What a stage's results are read from, and the prefix of their names. The results of `evaluate`
-# keep the names that `dvc metrics` shows.
-REPORTS: dict[str, tuple[Path, str]] = {
-    "prepare": (layout.DATA_REPORT, "data"),
-    "tokenize": (layout.TOKENS_REPORT, "tokens"),
-    "train_scratch": (layout.SCRATCH_MODEL / "training.json", "training.scratch"),
-    "finetune": (layout.FINETUNED_MODEL / "training.json", "training.finetune"),
-    "evaluate": (layout.METRICS, ""),
-}
 # What is worth seeing on the parent without opening a child.
 SHOWN: dict[str, tuple[Path, ...]] = {
+    "prepare": (layout.DATA_REPORT,),
+    "tokenize": (layout.TOKENS_REPORT,),
     "evaluate": (layout.METRICS,),
-    "visualize": (layout.FIGURES, layout.HTML_REPORT),
+    "visualize": (layout.FIGURES, layout.HTML_REPORT, layout.PLAYGROUND),
 }
-_NOTE = (
-    "One execution of the pipeline; the stages that it ran are its child runs. A tag "
-    "`scratchformer.results.STAGE` says whether a result was made here (`ran`) or was up to date "
-    "(`reused`); `dvc.out.PATH` is the hash of an output as dvc.lock has it."
-)
 PARENT_ID = "mlflow.parentRunId"
+_NOTE = "mlflow.note.content"
 RESULTS = "scratchformer.results."  # tag: does the parent have the results of a stage, and how
 OUT = "dvc.out."  # tag: the hash of an output in DVC's words
 
@@ -65,7 +58,7 @@ def find_or_create(
         "scratchformer.execution": key,
         "mlflow.source.name": execution.command,
         "mlflow.source.type": "PROJECT",
-        "mlflow.note.content": _NOTE,
+        _NOTE: description(None, "", pictures=False),
         **process_tags(execution.process),
         **experiment_tags(execution.experiment_name, execution.baseline),
         **tags,
@@ -116,17 +109,38 @@ def stages_before(stage: str, definitions: Mapping[str, Any]) -> list[str]:
 
 
 def refresh(
-    store: Store, run_id: str, stage: str, definitions: Mapping[str, Any], lock: Mapping[str, Any]
+    store: Store,
+    run_id: str,
+    stage: str,
+    definitions: Mapping[str, Any],
+    snapshot: Snapshot | None,
 ) -> None:
-    """Add the results of a stage that has just ended well, and of the skipped ones before it."""
+    """Add the results of a stage that has just ended well, and of the skipped ones before it.
+
+    Args:
+        snapshot: what dvc.lock names; None without one.
+    """
     outs = paths_of(definitions.get(stage, {}), "outs")
     hashes = {str(path): dvc_hash(path) for path in outs if path.exists()}
+    locked = snapshot.stages if snapshot else {}
     known = store.client.get_run(run_id).data.tags
     for name in (stage, *stages_before(stage, definitions)):
         if f"{RESULTS}{name}" not in known:
             how = "ran" if name == stage else "reused"
-            hashes = hashes if name == stage else locked_outs(lock.get(name, {}))
-            add_results(store, run_id, name, how, hashes, Path)
+            hashes = hashes if name == stage else locked_outs(locked.get(name, {}))
+            models = snapshot if name == "evaluate" and _in_place(snapshot) else None
+            add_results(store, run_id, name, how, hashes, Path, models)
+    describe(store, run_id, Path)
+
+
+def _in_place(snapshot: Snapshot | None) -> bool:
+    """Whether the models of dvc.lock are those of the workspace: a stage started by hand may have
+    made others since."""
+    return snapshot is not None and all(
+        track.model.is_dir() and dvc_hash(track.model) == snapshot.hash_of(track.model)
+        for track in layout.TRACKS.values()
+        if track.stage in snapshot.stages
+    )
 
 
 def add_results(
@@ -135,27 +149,56 @@ def add_results(
     stage: str,
     how: str,
     outs: Mapping[str, str],
-    find: Callable[[Path], Path | None],
+    find: Find,
+    snapshot: Snapshot | None,
 ) -> None:
-    """Put one stage's metrics, figures and output hashes on a parent.
+    """Put one stage's headline figures, its models, files and output hashes on a parent.
 
     Args:
         how: "ran" or "reused".
         outs: the outputs and their hashes in DVC's words.
         find: where the content of a path of the pipeline lies; None or a missing file is skipped.
+        snapshot: where the models come from.
     """
-    if stage in REPORTS:
-        path, prefix = REPORTS[stage]
-        source = find(path)
-        if source is not None and source.is_file():
-            values = json.loads(source.read_text(encoding="utf-8"))
-            store.log_metrics(run_id, dict(flatten(values, prefix)))
+    metrics = _metrics(find) if stage == "evaluate" else None
+    if metrics is not None:
+        models = {}
+        if snapshot is not None:
+            models = record_models(store, run_id, metrics, snapshot, _trainings(store, run_id))
+        log_figures(store, run_id, headline(metrics, find), models, snapshot)
     for path in SHOWN.get(stage, ()):
         source = find(path)
         if source is not None and source.exists():
             store.log_files(run_id, source)
     tags = {f"{OUT}{path}": value for path, value in outs.items()}
     store.log_tags(run_id, {**tags, f"{RESULTS}{stage}": how})
+
+
+def describe(store: Store, run_id: str, find: Find) -> None:
+    """Write the page of a parent from the results that it has by now."""
+    known = store.client.get_run(run_id).data.tags
+    metrics = _metrics(find) if f"{RESULTS}evaluate" in known else None
+    pictures = f"{RESULTS}visualize" in known
+    store.log_tags(run_id, {_NOTE: description(metrics, run_id, pictures)})
+
+
+def _metrics(find: Find) -> Metrics | None:
+    """The scores of an execution; None if they are not here, or of another version."""
+    path = find(layout.METRICS)
+    if path is None or not path.is_file():
+        return None
+    try:
+        return load_metrics(path)
+    except DataError:
+        return None  # an old experiment: its file is among the artifacts as it is
+
+
+def _trainings(store: Store, run_id: str) -> dict[str, str]:
+    """Stage → run of the trainings that an execution has runs of."""
+    children = store.search(tags={PARENT_ID: run_id})
+    stages = {track.stage for track in layout.TRACKS.values()}
+    named = {child.data.tags.get("scratchformer.stage", ""): child for child in children}
+    return {stage: child.info.run_id for stage, child in named.items() if stage in stages}
 
 
 def settle(store: Store, run_id: str) -> None:

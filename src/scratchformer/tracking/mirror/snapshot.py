@@ -6,10 +6,13 @@ Git. Nothing is checked out to read them.
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,13 @@ class Snapshot:
     baseline: str | None
     seconds: float  # when it was made, since the epoch
     stages: dict[str, dict[str, Any]]
-    cache: Path
+    root: Path  # of the checkout
     read: Callable[[str], bytes | None]  # a file that Git tracks
+
+    @cached_property
+    def cache(self) -> Path:
+        """DVC's cache: finding it takes half a second, so it is looked for when it is needed."""
+        return cache_folder(self.root)
 
     def current_stages(self) -> dict[str, dict[str, Any]]:
         """The stages whose results belong together: each was run on what the others made.
@@ -84,10 +92,34 @@ class Snapshot:
                  if path in file.parents}  # fmt: skip
         return files.get(path) or folder_hash(below)
 
-    def fetch(self, path: Path, folder: Path) -> Path | None:
-        """Put a file or a folder of the outputs below `folder`; None if its content is not here."""
-        outs = {Path(out): md5 for stage in self.stages.values() for out, md5 in
+    @property
+    def outs(self) -> dict[Path, str]:
+        """Every output and its hash."""
+        return {Path(out): md5 for stage in self.stages.values() for out, md5 in
                 locked_outs(stage).items()}  # fmt: skip
+
+    def hash_of(self, path: Path) -> str | None:
+        """DVC's hash of an output or of a file or folder in one; None if it is not known."""
+        outs = self.outs
+        return outs.get(path) or (self._hash_of(path, outs) if self._holds(path) else None)
+
+    def _holds(self, path: Path) -> bool:
+        """Whether `path` lies in a folder whose listing the cache has, and which names it."""
+        for out, md5 in self.outs.items():
+            listing = object_path(self.cache, md5)
+            if out in path.parents and md5.endswith(".dir") and listing.exists():
+                names = {Path(entry["relpath"]) for entry in json.loads(listing.read_bytes())}
+                inside = path.relative_to(out)
+                return any(inside == name or inside in name.parents for name in names)
+        return False
+
+    def fetch(self, path: Path, folder: Path) -> Path | None:
+        """Put a file or a folder of the outputs below `folder`; None if its content is not here.
+
+        Files of a folder are hard links to DVC's cache where the file system allows that: read
+        only, and without a second copy.
+        """
+        outs = self.outs
         out = next((out for out in outs if path == out or out in path.parents), None)
         if out is None:
             return None
@@ -104,7 +136,7 @@ class Snapshot:
                 source = object_path(self.cache, entry["md5"])
                 if not source.exists():
                     return None
-                _write(folder / file, source.read_bytes())
+                _link(source, folder / file)
         return target if target.exists() else None
 
     def _content(self, path: Path, md5: str) -> bytes | None:
@@ -128,7 +160,7 @@ def workspace_snapshot(root: Path) -> Snapshot | None:
         return file.read_bytes() if file.is_file() else None
 
     stages = parse_stages(lock.read_bytes(), "dvc.lock")
-    return Snapshot(None, None, lock.stat().st_mtime, stages, cache_folder(root), read)
+    return Snapshot(None, None, lock.stat().st_mtime, stages, root, read)
 
 
 def experiment_snapshots(root: Path) -> Iterator[Snapshot]:
@@ -146,8 +178,7 @@ def experiment_snapshots(root: Path) -> Iterator[Snapshot]:
             return _git(root, "show", f"{commit}:{path}")
 
         stages = parse_stages(lock, f"{match[3]}:dvc.lock")
-        cache = cache_folder(root)
-        yield Snapshot(match[3], match[1] + match[2], float(seconds), stages, cache, read)
+        yield Snapshot(match[3], match[1] + match[2], float(seconds), stages, root, read)
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
@@ -157,6 +188,16 @@ def _git(root: Path, *arguments: str) -> bytes | None:
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -73,6 +73,7 @@ class Store:
             mlflow.exceptions.MlflowException: the store belongs to another release of MLflow.
         """
         database = workspace / DATABASE
+        self.name = experiment
         self.lock = FileLock(workspace / f"{DATABASE}.lock", timeout=_LOCK_PATIENCE)
         # MLflow retries for minutes on a database that it cannot open; SQLite says so at once.
         new = not _has_tables(database)
@@ -148,11 +149,6 @@ class Store:
         items = [Metric(_name(key), value, at, step) for key, value, step, at in points]
         for start in range(0, len(items), _METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=items[start : start + _METRICS_PER_BATCH])
-
-    def log_metrics(self, run_id: str, values: Mapping[str, Any]) -> None:
-        """Final metrics: the numbers among `values`, at step 0."""
-        now = int(time.time() * 1000)
-        self.log_points(run_id, ((key, value, 0, now) for key, value in numbers(values).items()))
 
     def log_files(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """Copy a file, or a folder under its own name, into the run below `folder`."""

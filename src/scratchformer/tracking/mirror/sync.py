@@ -44,16 +44,20 @@ def _sync(store: Store, snapshot: Snapshot) -> str:
         return "known"
     run_id = run.info.run_id if run else _create(store, snapshot, stages)
     with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        for name in missing:
+        folder, fetched = Path(scratch), dict[Path, Path | None]()
+
+        def find(path: Path) -> Path | None:
+            if path not in fetched:
+                fetched[path] = snapshot.fetch(path, folder)
+            return fetched[path]
+
+        for name in missing:  # a training before the evaluation that scores its model
+            history = find(HISTORIES[name]) if name in HISTORIES else None
+            if history:
+                _add_curves(store, run_id, name, history, snapshot)
             outs = locked_outs(stages[name])
-            parent.add_results(
-                store, run_id, name, "reused", outs, lambda path: snapshot.fetch(path, folder)
-            )
-            if name in HISTORIES:
-                history = snapshot.fetch(HISTORIES[name], folder)
-                if history:
-                    _add_curves(store, run_id, name, history, snapshot)
+            parent.add_results(store, run_id, name, "reused", outs, find, snapshot)
+        parent.describe(store, run_id, find)
     store.set_status(run_id, "FINISHED")
     return "completed" if run else "created"
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scratchformer.base.measures import MEASURES, Measure, shown
-from scratchformer.evaluation.systems.names import SYSTEMS
 from scratchformer.record.metrics import Difference, SystemScores, TrackScores
+from scratchformer.record.systems import SYSTEMS
 
 Outcome = Literal["better", "worse", "unclear", "alone"]
 

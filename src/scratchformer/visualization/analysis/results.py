@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from scratchformer.base.measures import MEASURES, Measure, shown
 from scratchformer.evaluation.significance.paired_tests import p_value_text
-from scratchformer.evaluation.systems.names import SYSTEMS, in_reading_order
 from scratchformer.record.metrics import Metrics, TrackScores
+from scratchformer.record.systems import SYSTEMS, in_reading_order
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from scratchformer.base.files import read_json
 from scratchformer.base.layout import DATA_REPORT, HISTORY, TRACKS, TrackName
 from scratchformer.data.preparation.prepared import load_info
 from scratchformer.evaluation.significance.paired_tests import p_value_text
-from scratchformer.evaluation.systems.names import SYSTEMS
 from scratchformer.params import Params
 from scratchformer.record.metrics import Difference, Metrics, SystemScores, TrackScores
+from scratchformer.record.systems import SYSTEMS
 from scratchformer.visualization.analysis.headline import Headline, Outcome, direction, headline
 from scratchformer.visualization.analysis.results import Score, method, scores_of_track
 from scratchformer.visualization.plots.scores import headline_dots

@@ -20,6 +20,15 @@ from scratchformer.tracking.mirror.store import DATABASE, Store
 ROOT = Path(__file__).parents[2]
 
 
+def metrics_json(wer: float, valid: float = 0.5) -> dict[str, Any]:
+    """The least that reports/metrics.json holds."""
+    scratch = {"task": "seq2seq", "n": 8, "groups": 8, "wer": wer, "valid": {"wer": valid}}
+    return {
+        "scratch": scratch,
+        "method": {"confidence": 0.95, "resamples": 100, "interval": "BCa"},
+    }
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's tables, which take seconds to make."""

@@ -13,7 +13,7 @@ from scratchformer.tracking.live.execution import ProcessId
 from scratchformer.tracking.mirror.parent import stages_before
 from scratchformer.tracking.mirror.store import Store, store_uri
 
-from .conftest import Workspace, points
+from .conftest import Workspace, metrics_json, points
 
 PIPELINE = """
 stages:
@@ -56,9 +56,9 @@ def pipeline(workspace: Workspace) -> Workspace:
             "code.py": "1",
             "data/prepared/rows": "1",
             "reports/data.json": {"scratch": {"counts": {"train": 7}, "name": "x"}},
-            "models/scratch/training.json": {"best_step": 4, "stop_reason": "end"},
+            "models/scratch/training.json": {"best_step": 4, "best_valid_loss": 0.5, "steps": 5},
             "reports/history/scratch/train.csv": "step,loss\n1,1.0\n2,2.0\n3,3.0\n",
-            "reports/metrics.json": {"scratch": {"wer": 0.25}, "finetune": {"é": [1, 2]}},
+            "reports/metrics.json": metrics_json(0.25),
             "reports/figures/a.png": "png",
             "reports/report.html": "<p>",
         },
@@ -98,20 +98,28 @@ def test_a_stage_that_ends_well(pipeline: Workspace) -> None:
 
 
 def test_the_parent_is_complete_although_stages_were_skipped(pipeline: Workspace) -> None:
+    write(pipeline.path, **{"reports/history/scratch/valid.csv": "step,loss\n4,0.5\n5,0.75\n"})
     pipeline.mirror("visualize")
     runs = pipeline.runs()
     (parent,) = runs.parents()
     assert list(runs.children(parent)) == ["visualize"]
     assert parent.data.metrics == {
-        "scratch.wer": 0.25,
-        "data.scratch.counts.train": 7.0,
-        "training.scratch.best_step": 4.0,
+        "test/scratch.wer": 0.25,
+        "valid/scratch.loss.best": 0.5,
+        "valid/scratch.loss.last": 0.75,
+        "valid/scratch.wer": 0.5,
+        "work/scratch.updates": 5.0,
+        "work/scratch.updates.best": 4.0,
     }
+    assert list(parent.data.metrics) == sorted(parent.data.metrics)  # the order of the page
+    page = parent.data.tags["mlflow.note.content"]
+    assert "| Transformer from scratch | 25.0 % | 50.0 % |" in page
+    assert f"get-artifact?path=figures%2Fscratch-scores.png&run_uuid={parent.info.run_id}" in page
     tags = parent.data.tags
     assert tags["scratchformer.results.visualize"] == "ran"
     for stage in ("prepare", "train_scratch", "evaluate"):
         assert tags[f"scratchformer.results.{stage}"] == "reused"
-    assert runs.files(parent) == {"figures/a.png", "report.html", "metrics.json"}
+    assert runs.files(parent) == {"figures/a.png", "report.html", "metrics.json", "data.json"}
     assert tags["dvc.out.reports/figures"] == dvc_hash(Path("reports/figures"))
 
 
@@ -123,13 +131,13 @@ def test_results_of_later_stages_are_not_taken_for_those_of_this_execution(
     pipeline.mirror("train_scratch")
     runs = pipeline.runs()
     (parent,) = runs.parents()
-    assert "scratch.wer" not in parent.data.metrics
-    write(pipeline.path, **{"reports/metrics.json": {"scratch": {"wer": 0.125}}})
+    assert parent.data.metrics == {}
+    assert "| system |" not in parent.data.tags["mlflow.note.content"]
+    write(pipeline.path, **{"reports/metrics.json": metrics_json(0.125)})
     pipeline.mirror("evaluate")
     pipeline.mirror("visualize")
     (parent,) = runs.parents()
-    assert runs.curve(parent, "scratch.wer") == [(0, 0.125)]
-    assert runs.curve(parent, "data.scratch.counts.train") == [(0, 7.0)]
+    assert runs.curve(parent, "test/scratch.wer") == [(0, 0.125)]
     results = {key: value for key, value in parent.data.tags.items() if ".results." in key}
     assert set(results.values()) == {"ran"} and len(results) == 4
     assert set(runs.children(parent)) == {"prepare", "train_scratch", "evaluate", "visualize"}

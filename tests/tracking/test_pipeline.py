@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from tests.committed import DEFAULT_PARAMS
 
@@ -22,7 +23,7 @@ from scratchformer.record.dvc_record import dvc_hash, file_md5, read_stages
 from scratchformer.tracking.mirror.store import DATABASE
 from scratchformer.tracking.mirror.sync import sync_store
 
-from .conftest import Runs
+from .conftest import Runs, metrics_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -61,7 +62,7 @@ def write(name, content):
     path.write_text(content if isinstance(content, str) else json.dumps(content))
 
 def prepare(params, run):
-    write("data/prepared/rows", str(params.run.seed))
+    write("data/prepared/scratch/valid.parquet", str(params.run.seed))
     write("reports/data.json", {"rows": 7})
     return Summary("prepare", [], [])
 
@@ -73,14 +74,17 @@ def train_scratch(params, run):
         run.log_metrics({"train.loss": rate * step}, step)
         rows.append(f"{step},{rate * step}")
     write("reports/history/scratch/train.csv", "\\n".join(rows) + "\\n")
-    write("models/scratch/training.json", {"best_step": 5, "rate": rate})
+    write("models/scratch/training.json", {"steps": 5, "rate": rate})
     return Summary("train_scratch", [], [])
 
 def evaluate(params, run):
     rate = json.loads(Path("models/scratch/training.json").read_text())["rate"]
     if params.evaluate.beam_size == 7:
         raise RuntimeError("this beam breaks")
-    write("reports/metrics.json", {"scratch": {"wer": rate * 10}})
+    scratch = {"task": "seq2seq", "n": 8, "groups": 8, "wer": rate * 10}
+    scratch["valid"] = {"wer": rate * 20}
+    method = {"confidence": 0.95, "resamples": 100, "interval": "BCa"}
+    write("reports/metrics.json", {"scratch": scratch, "method": method})
     return Summary("evaluate", [], [])
 
 def visualize(params, run):
@@ -127,8 +131,22 @@ class Repository:
         which would go on with its connections to the deleted file."""
         (self.path / DATABASE).unlink()
         shutil.copy(database, self.path / DATABASE)
-        for engine in SqlAlchemyStore._engine_map.values():
-            engine.dispose()
+        for engines in (SqlAlchemyStore._engine_map, RegistryStore._engine_map):
+            for engine in engines.values():
+                engine.dispose()
+
+    def models(self) -> list[Any]:
+        """The LoggedModels, the oldest first."""
+        store = self.runs().store
+        return list(store.client.search_logged_models([store.experiment]))[::-1]
+
+    def best(self) -> tuple[int, set[int]]:
+        """The version that has the alias, and all versions."""
+        client = self.runs().store.client
+        (model,) = client.search_registered_models()
+        assert model.name == "scratchformer-scratch"
+        found = client.search_model_versions(f"name = '{model.name}'")
+        return int(model.aliases["best"]), {int(each.version) for each in found}
 
     def newest(self) -> Any:
         """The parent that was made last."""
@@ -166,12 +184,11 @@ def test_one_parent_and_a_child_for_each_stage(reproduced: Repository) -> None:
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
     assert parent.data.tags["mlflow.source.name"] == "dvc repro"
     assert parent.data.metrics == {
-        "data.rows": 7.0,
-        "training.scratch.best_step": 5.0,
-        "training.scratch.rate": 0.002,
-        "scratch.wer": 0.02,
+        "test/scratch.wer": 0.02,
+        "valid/scratch.wer": 0.04,
+        "work/scratch.updates": 5.0,
     }
-    assert runs.files(parent) == {"figures/loss.png", "report.html", "metrics.json"}
+    assert runs.files(parent) == {"figures/loss.png", "report.html", "metrics.json", "data.json"}
     assert len(runs.curve(children["train_scratch"], "train.loss")) == 5
 
 
@@ -187,6 +204,27 @@ def test_digests_and_hashes_are_those_of_dvc(reproduced: Repository) -> None:
     assert tags == {f"dvc.out.{path}": md5 for path, md5 in outs.items()}
     (used,) = runs.children(parent)["train_scratch"].inputs.dataset_inputs
     assert used.dataset.digest == outs["data/prepared"]
+
+
+def test_the_model_is_shown_with_its_scores_data_and_files(reproduced: Repository) -> None:
+    (model,) = reproduced.models()
+    runs = reproduced.runs()
+    (parent,) = runs.parents()
+    trained = runs.children(parent)["train_scratch"].info.run_id
+    assert (model.name, model.source_run_id, str(model.status)) == ("scratch", trained, "READY")
+    assert model.params["train_scratch.learning_rate"] == "0.002"
+    assert {(each.key, each.value, each.dataset_name, each.run_id) for each in model.metrics} == {
+        ("test/scratch.wer", 0.02, None, parent.info.run_id),
+        ("valid/scratch.wer", 0.04, "scratch-valid", parent.info.run_id),
+    }
+    for run in (parent, runs.children(parent)["train_scratch"]):
+        assert [each.model_id for each in run.outputs.model_outputs] == [model.model_id]
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    file = folder / "models" / "scratch" / "training.json"
+    assert json.loads(file.read_text())["rate"] == 0.002
+    assert file.stat().st_nlink == 2  # a link to DVC's cache, and no second copy
+    assert json.loads((folder / "MLmodel").read_text())["model_id"] == model.model_id
+    assert reproduced.best() == (1, {1})
 
 
 def test_a_repro_without_work_makes_no_run(reproduced: Repository) -> None:
@@ -216,10 +254,12 @@ def test_an_experiment_has_a_parent_of_its_name_with_complete_metrics(
         len(parent.data.tags["dvc.exp.baseline"]) == 40
     )
     assert set(runs.children(parent)) == {"train_scratch", "evaluate", "visualize"}
-    assert parent.data.metrics["scratch.wer"] == pytest.approx(0.05)
+    assert parent.data.metrics["test/scratch.wer"] == pytest.approx(0.05)
     assert set(parent.data.metrics) == set(first.data.metrics)
     assert parent.data.tags["scratchformer.results.prepare"] == "reused"
     assert parent.data.params["train_scratch.learning_rate"] == "0.005"
+    assert len(experimented.models()) == 2
+    assert experimented.best() == (1, {1, 2})  # word errors: the first model has fewer
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +288,7 @@ def test_queued_experiments_are_mirrored_to_the_checkout(queued: Repository) -> 
         assert parents[name].data.metrics == parents["fast"].data.metrics
         assert runs.files(parents[name]) >= {"figures/loss.png", "report.html"}
     assert not list(queued.path.glob(".dvc/tmp/exps/**/mlflow.db"))
+    assert len(queued.models()) == 2  # both experiments share the model of "fast"
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +311,7 @@ def test_a_failed_stage_makes_its_pipeline_fail(failed: Repository) -> None:
     assert {name: run.info.status for name, run in runs.children(parent).items()} == {
         "evaluate": "FAILED"
     }
-    assert "scratch.wer" not in parent.data.metrics
+    assert "test/scratch.wer" not in parent.data.metrics
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +363,7 @@ def test_a_deleted_store_is_rebuilt_from_what_dvc_has(
     for parent in runs.parents():
         assert "figures/loss.png" in runs.files(parent)
     assert sync_store(restored.path, "scratchformer") == (0, 0, 5)
+    assert len(restored.models()) == 1 and restored.best() == (1, {1})
 
 
 def test_sync_completes_a_pipeline_that_ended_before_its_last_stage(
@@ -330,7 +372,7 @@ def test_sync_completes_a_pipeline_that_ended_before_its_last_stage(
     """`prepare` runs again and makes the same, so that DVC has no reason to run the others."""
     restored.run("dvc", "repro", "--single-item", "--force", "prepare")
     parent = restored.newest()
-    assert set(parent.data.metrics) == {"data.rows"}
+    assert parent.data.metrics == {}
     assert sync_store(restored.path, "scratchformer") == (0, 1, 4)
     runs = restored.runs()
     completed = runs.store.client.get_run(parent.info.run_id)
@@ -343,9 +385,9 @@ def test_sync_completes_a_pipeline_that_ended_before_its_last_stage(
 def test_damage_in_the_cache_is_not_mirrored(restored: Repository, empty_database: Path) -> None:
     restored.replace_store(empty_database)
     metrics = restored.path / "reports" / "metrics.json"
-    metrics.write_text(json.dumps({"scratch": {"wer": 99}}))
+    metrics.write_text(json.dumps(metrics_json(99)))
     lock = read_stages(restored.path / "dvc.lock")
     assert lock["evaluate"]["outs"][0]["md5"] != file_md5(metrics)
     sync_store(restored.path, "scratchformer")
-    shown = [run.data.metrics.get("scratch.wer") for run in restored.runs().parents()]
+    shown = [run.data.metrics.get("test/scratch.wer") for run in restored.runs().parents()]
     assert 99 not in shown

@@ -20,7 +20,7 @@ _RUNS = (
 # A view of the list of runs that MLflow shares by address: a tag of the experiment holds it. The
 # columns that its page opens with otherwise are no figures.
 _VIEW = "scratchformer"
-_COLUMNS = ("attributes.`Models`", "attributes.`Dataset`")
+_WIDTH = 175  # pixels of a column: its whole name
 
 
 def serve(workspace: Path, port: int, experiment: str) -> None:
@@ -52,11 +52,12 @@ def serve(workspace: Path, port: int, experiment: str) -> None:
 
 
 def share_columns(store: Store) -> None:
-    """Let the list of runs open with the headline scores of the newest pipeline run."""
-    newest = store.search(tags={"scratchformer.kind": "pipeline"})[:1]
-    names = {name for run in newest for name in run.data.metrics}
-    selected = [*(f"metrics.`{name}`" for name in columns(names)), *_COLUMNS]
-    view = {"selectedColumns": selected, "columnOrder": selected}
+    """Let the list of runs open with the headline scores of the pipeline runs."""
+    parents = store.search(tags={"scratchformer.kind": "pipeline"})
+    names = {name for run in parents for name in run.data.metrics}
+    selected = [f"metrics.`{name}`" for name in columns(names)]
+    widths = dict.fromkeys(selected, _WIDTH)
+    view = {"selectedColumns": selected, "columnOrder": selected, "columnWidths": widths}
     store.client.set_experiment_tag(
         store.experiment, f"mlflow.sharedViewState.{_VIEW}", json.dumps(view)
     )

@@ -51,12 +51,15 @@ def record_models(
         The LoggedModel of each track whose model is known.
     """
     found: dict[TrackName, str] = {}
+    params = store.client.get_run(run_id).data.params
     for track in TRACKS.values():
         digest, scored = snapshot.hash_of(track.model), metrics.tracks.get(track.name)
         if digest is None or scored is None:
             continue
         source = children.get(track.stage, run_id)
-        model = _find(store, track, digest) or _create(store, track, digest, source, snapshot)
+        model = _find(store, track, digest) or _create(
+            store, track, digest, source, snapshot, params
+        )
         if model is None:
             continue
         found[track.name] = model.model_id
@@ -113,14 +116,18 @@ def _find(store: Store, track: Track, digest: str) -> Any:
 
 
 def _create(
-    store: Store, track: Track, digest: str, source: str, snapshot: Snapshot
+    store: Store,
+    track: Track,
+    digest: str,
+    source: str,
+    snapshot: Snapshot,
+    params: Mapping[str, str],
 ) -> Any:
     """A LoggedModel with its files; None if DVC's cache lacks them. It is READY at the very end:
     one that was cut short is never found, and made again."""
-    params = store.client.get_run(source).data.params
-    params = {key: value for key, value in params.items() if key.startswith(f"{track.stage}.")}
+    own = {key: value for key, value in params.items() if key.startswith(f"{track.stage}.")}
     model = store.client.create_logged_model(
-        store.experiment, track.model.name, source, {_HASH: digest}, params, track.name
+        store.experiment, track.model.name, source, {_HASH: digest}, own, track.name
     )
     folder = Path(url2pathname(urlparse(model.artifact_location).path))
     folder.mkdir(parents=True)

@@ -24,6 +24,13 @@ class Layout(StrEnum):
     transformers = "transformers"
 
 
+class LongTexts(StrEnum):
+    """What `predict` does with a text that is longer than the model reads."""
+
+    cut = "cut"
+    windows = "windows"
+
+
 app = typer.Typer(
     help="A Transformer from scratch, a fine-tuned one, and an honest comparison.",
     no_args_is_help=True,
@@ -239,13 +246,25 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(help="Write .csv, .tsv or .jsonl (.gz too).")
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Predictions for each text.")] = 1,
+    top_k: Annotated[
+        int, typer.Option("--top-k", "--n-best", min=1, help="Predictions for each text.")
+    ] = 1,
     beam: Annotated[int, typer.Option(min=1, help="Width of the search; 1 is greedy.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Less probable predictions are left empty.")
+    ] = 0.0,
+    long: Annotated[
+        LongTexts,
+        typer.Option(help="Of a classifier: cut long texts as in training, or read windows."),
+    ] = LongTexts.cut,
 ) -> None:
     """Apply a trained model to texts."""
     if texts:  # a few: threads that wait for each other cost more than they save
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
     from scratchformer.prediction import predict_file
 
-    predict_file(model, texts or [], file, column, output, top_k, beam, batch_size, pair_column)
+    predict_file(
+        model, texts or [], file, column, output, top_k, beam, batch_size, pair_column, threshold,
+        long.value,
+    )  # fmt: skip

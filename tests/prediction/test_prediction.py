@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.params import Tokenizer
 from scratchformer.prediction import load_predictor, predict_file
+from scratchformer.prediction.windows import windows
+from scratchformer.record.calibration import Calibration, identity
 from scratchformer.text.rules import InputRules
 from scratchformer.text.tokenizers import load_tokenizers, train_tokenizer
 from scratchformer.transformer import (
@@ -104,6 +107,88 @@ def test_text_from_scratch_is_what_the_model_writes(writer: Path, beam: int) -> 
         assert answer.probability == pytest.approx(alone.scores.exp().item(), rel=1e-4)
 
 
+def test_the_best_texts_come_from_one_search_in_order(writer: Path) -> None:
+    predictor = load_predictor(writer)
+    several = predictor(WORDS, 3, 1)
+    for answers, (best,) in zip(several, predictor(WORDS, 1, 3), strict=True):
+        assert answers[0].text == best.text
+        assert answers[0].probability == pytest.approx(best.probability)
+        assert 1 < len(answers) <= 3 and all(answer.probability > 0 for answer in answers)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "finetuned"])
+def test_probabilities_are_calibrated_and_labels_described(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `evaluate` leaves it beside the models; that of an earlier training is not used."""
+    folder = tmp_path / "models" / kind
+    shutil.copytree(request.getfixturevalue(kind), folder)
+    (plain,) = load_predictor(folder)(["abba"], 3, 1)
+    words = ("few", "some", "many")
+    known = Calibration(identity(folder), 2.0, ("low", "mid", "high"), words)
+    known.save(tmp_path / "models" / "calibration" / f"{kind}.json")
+    (answers,) = load_predictor(folder)(["abba"], 3, 1)
+    softer = torch.tensor([answer.probability for answer in plain]).sqrt()
+    assert [a.probability for a in answers] == pytest.approx((softer / softer.sum()).tolist())
+    assert [a.text for a in answers] == [a.text for a in plain]
+    described = dict(zip(known.labels, words, strict=True))
+    assert [a.description for a in answers] == [described[a.text] for a in answers]
+
+    predict_file(folder, ["abba", "cab"], None, "text", None, 1, 1, 8)
+    text, label, description, probability = capsys.readouterr().out.splitlines()[0].split("\t")
+    assert (text, description) == ("abba", described[label])
+    assert float(probability) == pytest.approx(answers[0].probability, abs=1e-4)
+    predict_file(folder, ["abba", "cab"], None, "text", None, 1, 1, 8, threshold=1.0)
+    told = capsys.readouterr()
+    assert told.out.splitlines()[0] == f"abba\t\t\t{probability}"
+    assert told.err == "2 of 2 texts have no answer of probability 1 or more\n"
+
+    (folder / "training.json").write_text('{"best_step": 2}')
+    assert load_predictor(folder)(["abba"], 3, 1) == [plain]
+    assert "is of an earlier training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0}, {"temperature": "1"}, {"labels": ["a"]}, {"labels": None}]
+)
+def test_a_damaged_calibration_is_told(
+    classifier: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    folder = tmp_path / "classifier"
+    shutil.copytree(classifier, folder)
+    names = ["low", "mid", "high"]
+    whole = {"model": identity(folder), "temperature": 1.5, "labels": names, "descriptions": names}
+    (folder / "calibration.json").write_text(json.dumps(whole))
+    assert load_predictor(folder)(["abba"], 1, 1)[0][0].description is None
+    (folder / "calibration.json").write_text(json.dumps(whole | change))
+    with pytest.raises(DataError, match=r"calibration\.json: not a calibration"):
+        load_predictor(folder)
+
+
+def test_a_long_text_is_read_in_windows_that_overlap(finetuned: Path) -> None:
+    """The model reads 10 letters beside its special tokens."""
+    predictor = load_predictor(finetuned)
+    words = list("abcdeabcdeabcde")
+    inputs = getattr(predictor, "inputs")  # noqa: B009
+    pieces = windows(inputs, " ".join(words))
+    assert pieces == [" ".join(words[start : start + 10]) for start in (0, 5)]
+    assert windows(inputs, "abba") == ["abba"] and windows(inputs, "deadbeef" * 4) == [
+        "deadbeef" * 4
+    ]
+    (whole,) = predictor([" ".join(words)], 3, 1, "windows")
+    parts = [{a.text: a.probability for a in part} for part in predictor(pieces, 3, 1)]
+    means = {name: (parts[0][name] * parts[1][name]) ** 0.5 for name in parts[0]}
+    total = sum(means.values())
+    assert {a.text: a.probability for a in whole} == pytest.approx(
+        {name: mean / total for name, mean in means.items()}
+    )
+    (short,), (same,) = predictor(["abba"], 1, 1, "windows"), predictor(["abba"], 1, 1)
+    assert short[0].probability == pytest.approx(same[0].probability)
+    assert predictor([" ".join(words)], 1, 1)[0][0].probability == pytest.approx(
+        max(parts[0].values())  # the cut that training used
+    )
+
+
 @pytest.mark.parametrize("kind", ["classifier", "finetuned"])
 def test_labels_are_ranked_with_their_probabilities(
     kind: str, request: pytest.FixtureRequest
@@ -136,8 +221,8 @@ def test_bad_arguments(tmp_path: Path, writer: Path) -> None:
         predict_file(writer, ["a"], tmp_path / "x.csv", "text", None, 1, 1, 8)
     with pytest.raises(ParamsError, match=r"ends in \.csv"):
         predict_file(writer, ["a"], None, "text", tmp_path / "x.xlsx", 1, 1, 8)
-    with pytest.raises(ParamsError, match="gives one answer"):
-        predict_file(writer, ["a"], None, "text", None, 2, 1, 8)
+    with pytest.raises(ParamsError, match="windows is for classifiers"):
+        predict_file(writer, ["a"], None, "text", None, 1, 1, 8, long="windows")
     with pytest.raises(DataError, match=r"no model here"):
         predict_file(tmp_path, ["a"], None, "text", None, 1, 1, 8)
     with pytest.raises(DataError, match="not found"):

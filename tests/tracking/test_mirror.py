@@ -12,6 +12,7 @@ from scratchformer.record.dvc_record import dvc_hash
 from scratchformer.tracking.live.execution import ProcessId
 from scratchformer.tracking.mirror.parent import stages_before
 from scratchformer.tracking.mirror.store import Store, store_uri
+from scratchformer.tracking.server import share_columns
 
 from .conftest import Workspace, metrics_json, points
 
@@ -115,6 +116,13 @@ def test_the_parent_is_complete_although_stages_were_skipped(pipeline: Workspace
     page = parent.data.tags["mlflow.note.content"]
     assert "| Transformer from scratch | 25.0 % | 50.0 % |" in page
     assert f"get-artifact?path=figures%2Fscratch-scores.png&run_uuid={parent.info.run_id}" in page
+    share_columns(runs.store)  # the list of runs opens with these
+    (view,) = (
+        json.loads(value)
+        for key, value in runs.store.client.get_experiment(runs.store.experiment).tags.items()
+        if key.startswith("mlflow.sharedViewState.")
+    )
+    assert view["columnOrder"] == ["metrics.`valid/scratch.wer`", "metrics.`test/scratch.wer`"]
     tags = parent.data.tags
     assert tags["scratchformer.results.visualize"] == "ran"
     for stage in ("prepare", "train_scratch", "evaluate"):

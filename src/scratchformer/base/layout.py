@@ -16,6 +16,7 @@ TOKENIZERS = Path("models/tokenizers")
 PRETRAINED = Path("models/pretrained")
 SCRATCH_MODEL = Path("models/scratch")
 FINETUNED_MODEL = Path("models/finetuned")
+CALIBRATION = Path("models/calibration")
 REPORTS = Path("reports")
 DATA_REPORT = REPORTS / "data.json"
 REJECTED_ROWS = REPORTS / "rejected.jsonl"

@@ -1,13 +1,15 @@
 """The trained models of both tracks behind one call: texts in, ranked answers out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import read_json
 from scratchformer.data.tokenized.texts import encode_texts
+from scratchformer.prediction.answers import Answer, Classes
+from scratchformer.prediction.windows import windows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,23 +17,22 @@ if TYPE_CHECKING:
     from scratchformer.text.inputs import Encoded, ModelInputs
     from scratchformer.text.tokenizers import TokenizerPair
 
-
-@dataclass(frozen=True)
-class Answer:
-    """A label or a text, and the model's probability of it.
-
-    For a text this is the product of its tokens' probabilities, so long texts have small ones.
-    """
-
-    text: str
-    probability: float
+Long = Literal["cut", "windows"]
 
 
 class Predictor(Protocol):
     """A loaded model."""
 
-    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
-        """The `top_k` best answers to each text, the best first."""
+    def __call__(
+        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut"
+    ) -> list[list[Answer]]:
+        """The `top_k` best answers to each text, the best first.
+
+        Args:
+            beam: width of the search of a model that writes text; at least `top_k` is taken.
+            long: what a classifier does with a text that is longer than it reads: `cut` it as in
+                training, or read it in `windows` and take the mean of their log-probabilities.
+        """
 
 
 def load_predictor(folder: Path) -> Predictor:
@@ -72,59 +73,85 @@ class _Seq2SeqPredictor:
     def __init__(self, folder: Path) -> None:
         self.model, self.tokenizers, self.inputs = _load_scratch(folder)
 
-    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+    def __call__(
+        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut"
+    ) -> list[list[Answer]]:
         from scratchformer.transformer import beam_search, greedy
 
-        if top_k > 1:
-            raise ParamsError("--top-k: a model that writes text from scratch gives one answer")
+        _demand_cut(long)
         target, longest = self.tokenizers.target, self.inputs.rules.max_target_length
         assert target is not None and longest is not None
-        source = _padded(encode_texts(self.inputs, texts))
+        source, width = _padded(encode_texts(self.inputs, texts)), max(beam, top_k)
         decoded = (
             greedy(self.model, source, longest)
-            if beam == 1
-            else beam_search(self.model, source, beam, longest)
+            if width == 1
+            else beam_search(self.model, source, width, longest, n_best=top_k)
         )
-        answers = zip(decoded.ids.tolist(), decoded.scores.exp().tolist(), strict=True)
-        return [[Answer(target.decode(ids), probability)] for ids, probability in answers]
+        found = zip(decoded.ids.tolist(), decoded.scores.exp().tolist(), strict=True)
+        answers = [Answer(target.decode(ids), probability) for ids, probability in found]
+        some = [answers[at : at + top_k] for at in range(0, len(answers), top_k)]
+        return [[each for each in mine if each.probability > 0] or mine[:1] for mine in some]
 
 
-class _ScratchClassifier:
+class _Classifier(ABC):
+    """What all classifiers share: they differ in how texts become logits."""
+
+    inputs: "ModelInputs"
+    classes: Classes
+
+    @abstractmethod
+    def logits(self, read: "Encoded") -> "Tensor":
+        """`[text, label]` of texts as the model reads them."""
+
+    def __call__(
+        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut"
+    ) -> list[list[Answer]]:
+        import torch
+
+        with torch.inference_mode():
+            if long == "cut":
+                return self.classes.ranked(self.logits(encode_texts(self.inputs, texts)), top_k)
+            answers = []
+            for text in texts:
+                pieces = encode_texts(self.inputs, windows(self.inputs, text))
+                whole = self.classes.over_windows(self.logits(pieces))
+                answers += self.classes.ranked(whole[None], top_k)
+            return answers
+
+
+class _ScratchClassifier(_Classifier):
     """Our own encoder with a classification head."""
 
     def __init__(self, folder: Path) -> None:
         self.model, _, self.inputs = _load_scratch(folder)
-        self.labels = _labels(folder / "labels.json", self.model.config.num_labels)
+        names = _labels(folder / "labels.json", self.model.config.num_labels)
+        self.classes = Classes.of(folder, names)
 
-    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
-        import torch
-
-        with torch.inference_mode():
-            source = _padded(encode_texts(self.inputs, texts))
-            return _ranked(self.model(source), self.labels, top_k)
+    def logits(self, read: "Encoded") -> "Tensor":
+        logits: Tensor = self.model(_padded(read))
+        return logits
 
 
-class _BertClassifier:
+class _BertClassifier(_Classifier):
     """A fine-tuned BERT, run by our own encoder."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         from scratchformer.pretrained.conversion.bert_classifier import labels_of, load
 
         self.model, self.inputs = load(folder, settings)
-        self.labels = labels_of(folder, settings)
+        self.classes = Classes.of(folder, labels_of(folder, settings))
 
-    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+    def logits(self, read: "Encoded") -> "Tensor":
         import torch
 
-        read = encode_texts(self.inputs, texts)
         tokens = _padded(read, self.model.body.config.pad_id)
         lengths = torch.tensor([len(ids) for ids in read.ids])
         real = torch.arange(tokens.shape[1]) < lengths[:, None]
-        with torch.inference_mode():
-            return _ranked(self.model(tokens, real), self.labels, top_k)
+        logits: Tensor = self.model(tokens, real)
+        return logits
 
 
-class _PretrainedClassifier:
+class _PretrainedClassifier(_Classifier):
     """A fine-tuned classifier of another architecture in the Hugging Face layout."""
 
     def __init__(self, folder: Path) -> None:
@@ -135,14 +162,11 @@ class _PretrainedClassifier:
         names = self.model.config.id2label
         if names.keys() != {*range(self.model.config.num_labels)}:
             raise DataError(f"{folder}: config.json: id2label does not name every label once")
-        self.labels = [str(names[index]) for index in range(len(names))]
+        self.classes = Classes.of(folder, [str(names[index]) for index in range(len(names))])
 
-    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
-        import torch
-
-        inputs = _model_inputs(self.model, encode_texts(self.inputs, texts))
-        with torch.inference_mode():
-            return _ranked(self.model(**inputs).logits, self.labels, top_k)
+    def logits(self, read: "Encoded") -> "Tensor":
+        logits: Tensor = self.model(**_model_inputs(self.model, read)).logits
+        return logits
 
 
 class _PretrainedSeq2Seq:
@@ -155,9 +179,12 @@ class _PretrainedSeq2Seq:
         self.model, self.inputs = load_finetuned(folder, task="seq2seq"), load_inputs(folder)
         self.tokenizer = load_tokenizer_folder(folder)
 
-    def __call__(self, texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+    def __call__(
+        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut"
+    ) -> list[list[Answer]]:
         import torch
 
+        _demand_cut(long)
         width = max(beam, top_k)
         inputs = _model_inputs(self.model, encode_texts(self.inputs, texts))
         with torch.inference_mode():
@@ -177,6 +204,12 @@ class _PretrainedSeq2Seq:
             for text, probability in zip(words, gains.sum(dim=1).exp().tolist(), strict=True)
         ]
         return [answers[at : at + top_k] for at in range(0, len(answers), top_k)]
+
+
+def _demand_cut(long: Long) -> None:
+    """Raises ParamsError for windows: the answers to the parts of a text are no answer to it."""
+    if long != "cut":
+        raise ParamsError("--long windows is for classifiers; this model writes text")
 
 
 def _model_inputs(model: Any, read: "Encoded") -> "dict[str, Tensor]":
@@ -236,12 +269,3 @@ def _padded(read: "Encoded", pad_id: int = 0) -> "Tensor":
 
     rows = [torch.tensor(ids) for ids in read.ids]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id)
-
-
-def _ranked(logits: "Tensor", labels: Sequence[str], top_k: int) -> list[list[Answer]]:
-    """The likeliest labels; logits [text, label]."""
-    best = logits.softmax(dim=-1).topk(min(top_k, len(labels)))
-    return [
-        [Answer(labels[index], value) for index, value in zip(row, values, strict=True)]
-        for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]

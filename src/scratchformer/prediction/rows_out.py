@@ -19,7 +19,7 @@ from scratchformer.base.files import write_whole
 from scratchformer.base.terminal import visible
 from scratchformer.data.sources.formats import format_of
 from scratchformer.data.sources.whole_rows import WholeRow
-from scratchformer.prediction.models import Answer
+from scratchformer.prediction.answers import Answer
 
 Write = Callable[[WholeRow, str, list[Answer]], None]
 
@@ -45,7 +45,8 @@ def row_writer(target: Path | None, names: Sequence[str], stack: ExitStack) -> W
     """What is called with every row, its text and its predictions.
 
     Args:
-        target: the file; None prints `text <tab> prediction <tab> probability`.
+        target: the file; None prints `text <tab> prediction <tab> probability`, and
+            the description of a label before its probability.
         names: all columns that occur in the rows; CSV and TSV have them in their header.
         stack: closes the file and puts it in its place, unless an exception passes.
     """
@@ -74,18 +75,22 @@ def row_writer(target: Path | None, names: Sequence[str], stack: ExitStack) -> W
 
 
 def answer_columns(answers: list[Answer]) -> dict[str, Any]:
-    """`prediction` and `probability`; a second best answer has `prediction_2` and so on."""
+    """`prediction`, `description` where labels have one, and `probability`; a second best answer
+    has `prediction_2` and so on."""
     columns: dict[str, Any] = {}
     for rank, answer in enumerate(answers, 1):
         ending = "" if rank == 1 else f"_{rank}"
         columns[f"prediction{ending}"] = answer.text
+        if answer.description is not None:
+            columns[f"description{ending}"] = answer.description
         columns[f"probability{ending}"] = round(answer.probability, 6)
     return columns
 
 
 def _print(row: WholeRow, text: str, answers: list[Answer]) -> None:
     for answer in answers:
-        words = [*text.split("\t"), answer.text]
+        told = [] if answer.description is None else [answer.description]
+        words = [*text.split("\t"), answer.text, *told]
         if sys.stdout.isatty():  # control characters of a row are no commands to the terminal
             words = [visible(word) for word in words]
         print(*words, f"{answer.probability:.4f}", sep="\t")

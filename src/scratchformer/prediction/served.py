@@ -5,6 +5,7 @@ version of a library. Here the folder holds the model as it is (safetensors and 
 this package as the code that loads it: MLflow imports this module and calls `_load_pyfunc`.
 """
 
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from scratchformer.base.errors import DataError
 from scratchformer.base.files import write_whole_folder
 from scratchformer.prediction.models import Predictor, load_predictor
 from scratchformer.prediction.rows_out import answer_columns
+from scratchformer.record.calibration import FILE as CALIBRATION_FILE
+from scratchformer.record.calibration import find_calibration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +36,8 @@ class ServedModel:
     def predict(
         self, model_input: "pd.DataFrame", params: dict[str, Any] | None = None
     ) -> "pd.DataFrame":
-        """Columns `prediction` and `probability`, then `prediction_2`, … up to `top_k`.
+        """Columns `prediction`, `description` (of labels) and `probability`, then `prediction_2`,
+        … up to `top_k`.
 
         Args:
             model_input: the column `text` is read.
@@ -89,6 +93,9 @@ def export_pyfunc(model: Path, folder: Path, example: str, card: str | None = No
             input_example=inputs,
             pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED],
         )
+        calibration = find_calibration(model)
+        if calibration is not None:
+            shutil.copyfile(calibration, whole / "data" / model.name / CALIBRATION_FILE)
         if card is not None:
             (whole / "README.md").write_text(card, encoding="utf-8")
 

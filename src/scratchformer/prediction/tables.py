@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.data.preparation.contract import canonical
 from scratchformer.data.sources.formats import format_of
 from scratchformer.data.sources.whole_rows import TEXT, WholeRow, read_whole_rows
-from scratchformer.prediction.models import load_predictor
+from scratchformer.prediction.answers import Answer
+from scratchformer.prediction.models import Long, load_predictor
 from scratchformer.prediction.rows_out import check_target, row_writer
 
 
@@ -29,12 +31,17 @@ def predict_file(
     beam: int,
     batch_size: int,
     pair_column: str | None = None,
+    threshold: float = 0.0,
+    long: Long = "cut",
 ) -> None:
     """Predict for `texts`, or the rows of `source`, or the lines of standard input.
 
     Without `target`, lines `text <tab> prediction <tab> probability` are printed; with it, the rows
     are written as they were, with the columns `prediction` and `probability` (a second best answer
     has `prediction_2` and so on). The file is complete or absent.
+
+    An answer of less probability than `threshold` is withheld: its prediction is empty. How many
+    were is told at the end.
 
     A model that reads pairs of texts is given `pair_column` too; elsewhere a tab parts the two.
 
@@ -62,11 +69,28 @@ def predict_file(
         else:
             names = [TEXT]
         write = row_writer(target, names, stack)
+        asked_for, withheld = 0, 0
         while batch := list(islice(rows, batch_size)):
             asked = [_asked(row, columns) for row in batch]
-            answered = predictor(asked, top_k, beam)
+            answered = predictor(asked, top_k, beam, long)
             for row, text, answers in zip(batch, asked, answered, strict=True):
-                write(row, text, answers)
+                shown = [_or_silence(answer, threshold) for answer in answers]
+                withheld += shown[0] != answers[0]
+                write(row, text, shown)
+            asked_for += len(batch)
+    if threshold:
+        print(
+            f"{withheld:,} of {asked_for:,} texts have no answer of probability {threshold:g} or "
+            "more",
+            file=sys.stderr,
+        )
+
+
+def _or_silence(answer: Answer, threshold: float) -> Answer:
+    """The answer, or an empty one with the same probability."""
+    if answer.probability >= threshold:
+        return answer
+    return replace(answer, text="", description=None if answer.description is None else "")
 
 
 def _rows(texts: list[str], source: Path | None) -> Iterator[WholeRow]:

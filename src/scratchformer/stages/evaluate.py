@@ -1,4 +1,5 @@
-"""Stage evaluate: models and the test split → reports/metrics.json, reports/predictions/.
+"""Stage evaluate: models and the test split → reports/metrics.json, reports/predictions/,
+models/calibration/.
 
 The only place where the test split is scored.
 """
@@ -6,7 +7,14 @@ The only place where the test split is scored.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.base.layout import METRICS, PREDICTIONS, TOKENIZED, TRACKS, TrackName
+from scratchformer.base.layout import (
+    CALIBRATION,
+    METRICS,
+    PREDICTIONS,
+    TOKENIZED,
+    TRACKS,
+    TrackName,
+)
 from scratchformer.base.terminal import Summary
 from scratchformer.params import Params
 
@@ -19,7 +27,7 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
     """Score every system of both tracks on the same rows, with controls and intervals."""
     import torch
 
-    from scratchformer.base.files import write_json
+    from scratchformer.base.files import write_json, write_whole_folder
     from scratchformer.evaluation.tables.results_table import summary_rows
     from scratchformer.evaluation.tracks.evaluations import evaluate_track
     from scratchformer.evaluation.tracks.report import Settings, rounded
@@ -35,6 +43,10 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
     values["method"] = settings.resampling.method()
     metrics = parse_metrics(values)
     _write_predictions(reports)
+    with write_whole_folder(CALIBRATION) as folder:
+        for track, report in reports.items():
+            if report.calibration is not None:
+                report.calibration.save(folder / f"{TRACKS[track].model.name}.json")
     write_json(METRICS, values)
 
     run.log_summary(values)
@@ -42,7 +54,7 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
         run.log_table(name, records)
     run.log_artifact(PREDICTIONS)
     warnings = [warning for report in reports.values() for warning in report.warnings]
-    return Summary("evaluate", summary_rows(metrics), [METRICS, PREDICTIONS], warnings)
+    return Summary("evaluate", summary_rows(metrics), [METRICS, PREDICTIONS, CALIBRATION], warnings)
 
 
 def _write_predictions(reports: "Mapping[TrackName, TrackReport]") -> None:

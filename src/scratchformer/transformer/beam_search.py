@@ -67,8 +67,12 @@ def beam_search(
     beam_size: int,
     max_length: int,
     length_penalty: float = 1.0,
+    n_best: int = 1,
 ) -> Generated:
-    """The best hypothesis of each source; its score is its sum of log-probabilities.
+    """The best hypotheses of each source; their scores are their sums of log-probabilities.
+
+    Of `n_best` hypotheses a source, those of the first source come first, the best of them at the
+    top. Where fewer can be had (a short answer from a small vocabulary), the rest score -∞.
 
     A source is done when `beam_size` hypotheses have ended and the best open one, at its
     present length, is no better than the worst of them. Hypotheses still open after
@@ -76,13 +80,15 @@ def beam_search(
     """
     if beam_size < 1:
         raise ValueError(f"beam_size ({beam_size}) must be at least 1")
+    if not 1 <= n_best <= beam_size:
+        raise ValueError(f"n_best ({n_best}) must be 1 to beam_size ({beam_size})")
     model.eval()
     config, device = model.config, source.device
-    result_ids = source.new_full((len(source), max_length), config.pad_id)
-    result_scores = torch.zeros(len(source), device=device)
+    result_ids = source.new_full((len(source), n_best, max_length), config.pad_id)
+    result_scores = torch.zeros(len(source), n_best, device=device)
 
     rows = torch.arange(len(source), device=device)  # the sources still decoded
-    ids = result_ids[:, None].repeat(1, beam_size, 1)
+    ids = result_ids[:, :1].repeat(1, beam_size, 1)
     none = torch.full((len(source), beam_size), -torch.inf, device=device)
     ended = Hypotheses(ids, none, none)
     scores = none.clone()
@@ -110,8 +116,8 @@ def beam_search(
         parent = parent.gather(1, kept)
 
         done = (open_.scores[:, 0] / norm <= ended.ranks[:, -1]) | (place == max_length - 1)
-        result_ids[rows[done]] = ended.ids[done, 0]
-        result_scores[rows[done]] = ended.scores[done, 0]
+        result_ids[rows[done]] = ended.ids[done, :n_best]
+        result_scores[rows[done]] = ended.scores[done, :n_best]
 
         going = (~done).nonzero().squeeze(1)
         first = torch.arange(len(rows), device=device)[:, None] * beam_size
@@ -120,4 +126,4 @@ def beam_search(
             state.keep_sources(going)
             rows, open_, ended = rows[going], open_.of(going), ended.of(going)
         new = open_.ids[:, :, place].reshape(-1, 1)
-    return finish(result_ids, result_scores, config.pad_id)
+    return finish(result_ids.flatten(0, 1), result_scores.flatten(), config.pad_id)

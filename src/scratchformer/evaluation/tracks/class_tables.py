@@ -1,11 +1,18 @@
 """What fine-tuning changed in a classifier, in examples and by kind of row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from scratchformer.evaluation.measures.calibration import reliability, reliability_records
+from scratchformer.evaluation.measures.coverage import (
+    TARGETS,
+    at_threshold,
+    coverage,
+    threshold_for,
+)
 from scratchformer.evaluation.reports import comparison
 from scratchformer.evaluation.reports.classification import LabelledRows, Probabilities
 from scratchformer.evaluation.reports.comparison import Record
@@ -22,6 +29,32 @@ def calibration_table(rows: LabelledRows, systems: Mapping[str, Probabilities]) 
         for name, each in systems.items()
         for record in reliability_records(reliability(each.max(axis=1), rows.right(each)), name)
     ]
+
+
+def coverage_tables(
+    valid: tuple[LabelledRows, Probabilities], test: tuple[LabelledRows, Probabilities]
+) -> dict[str, list[Record]]:
+    """Accuracy against the share of rows that are answered, by the track's own model: the curve on
+    the test split, and what thresholds that were chosen on the validation split give there."""
+    (of_valid, right_valid), (of_test, right_test) = (
+        (said.max(axis=1), rows.right(said)) for rows, said in (valid, test)
+    )
+    chosen: list[Record] = []
+    for target in TARGETS:
+        threshold = threshold_for(target, of_valid, right_valid)
+        if threshold is not None:
+            seen = at_threshold(threshold, of_valid, right_valid)
+            met = at_threshold(threshold, of_test, right_test)
+            chosen.append({
+                "target": target,
+                "threshold": threshold,
+                "valid_answered": seen.answered,
+                "valid_accuracy": seen.accuracy,
+                "test_answered": met.answered,
+                "test_accuracy": met.accuracy,
+            })
+    curve = [asdict(point) for point in coverage(of_test, right_test)]
+    return {"coverage": curve, "thresholds": chosen}
 
 
 def change_tables(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from scratchformer.base.layout import FINETUNED_MODEL, SplitName, TrackName
+from scratchformer.base.layout import FINETUNED_MODEL, TRACKS, SplitName, TrackName
 from scratchformer.base.terminal import progress
 from scratchformer.data.preparation.prepared import Info, load_split
 from scratchformer.data.tokenized.read import open_split
@@ -27,7 +27,11 @@ from scratchformer.evaluation.reports.classification import (
     prediction_table,
 )
 from scratchformer.evaluation.reports.scores import Scored, values
-from scratchformer.evaluation.tracks.class_tables import calibration_table, change_tables
+from scratchformer.evaluation.tracks.class_tables import (
+    calibration_table,
+    change_tables,
+    coverage_tables,
+)
 from scratchformer.evaluation.tracks.report import (
     Settings,
     TrackReport,
@@ -40,6 +44,7 @@ from scratchformer.pretrained.hub.inputs import load_inputs
 from scratchformer.pretrained.hub.loading import load_encoder
 from scratchformer.pretrained.inference import classify_probabilities, embed
 from scratchformer.pretrained.zero_shot import TextEncoder, ZeroShot
+from scratchformer.record.calibration import Calibration, identity
 from scratchformer.record.systems import SYSTEMS
 
 
@@ -108,6 +113,15 @@ def evaluate_classification(track: TrackName, info: Info, settings: Settings) ->
     }
     probabilities = {name: each.test for name, each in systems.items()}
     tables, facts = _TABLES[track](rows, probabilities)
+    own = TRACKS[track].system
+    tables |= coverage_tables((valid, systems[own].valid), (test, systems[own].test))
+    folder = TRACKS[track].model
+    calibration = Calibration(
+        identity(folder),
+        systems[own].notes["temperature"],
+        tuple(labels),
+        tuple(label.description for label in info.labels),
+    )
     return TrackReport(
         track_metrics(
             track, scored, test.groups, settings.resampling, {"task": info.task, **facts}
@@ -118,6 +132,7 @@ def evaluate_classification(track: TrackName, info: Info, settings: Settings) ->
         },
         tables,
         rows.warnings,
+        calibration,
     )
 
 

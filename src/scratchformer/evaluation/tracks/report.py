@@ -12,6 +12,7 @@ from scratchformer.evaluation.reports.comparison import Record
 from scratchformer.evaluation.reports.scores import Scored, differences, scores, values
 from scratchformer.evaluation.significance.resampling import Resampling
 from scratchformer.params import Params, Pretrained
+from scratchformer.record.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class TrackReport:
     predictions: dict[str, pa.Table]  # system → one row per test row
     tables: dict[str, list[Record]]  # name → what changed, in records
     warnings: list[str] = field(default_factory=list)
+    calibration: Calibration | None = None  # of the track's own model, where it gives labels
 
 
 def track_metrics(

@@ -10,6 +10,7 @@ validation rows; the best of them has the alias `best`.
 
 import json
 import platform
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from scratchformer.base.layout import PREPARED, TRACKS, Track, TrackName
+from scratchformer.base.layout import CALIBRATION, PREPARED, TRACKS, Track, TrackName
 from scratchformer.base.measures import MEASURES, shown
 from scratchformer.record.metrics import Metrics
 from scratchformer.tracking.mirror.headline import Figure
@@ -39,6 +40,7 @@ def record_models(
     metrics: Metrics,
     snapshot: Snapshot,
     children: Mapping[str, str],
+    calibration: Path | None,
 ) -> dict[TrackName, str]:
     """Show the models of an execution, and register each new one.
 
@@ -46,6 +48,7 @@ def record_models(
         run_id: the parent run.
         snapshot: knows the hashes and the content of the model folders.
         children: the run of a training stage, if the execution has one.
+        calibration: the folder of that name, which lies beside the models.
 
     Returns:
         The LoggedModel of each track whose model is known.
@@ -58,7 +61,7 @@ def record_models(
             continue
         source = children.get(track.stage, run_id)
         model = _find(store, track, digest) or _create(
-            store, track, digest, source, snapshot, params
+            store, track, digest, source, snapshot, params, calibration
         )
         if model is None:
             continue
@@ -122,6 +125,7 @@ def _create(
     source: str,
     snapshot: Snapshot,
     params: Mapping[str, str],
+    calibration: Path | None,
 ) -> Any:
     """A LoggedModel with its files; None if DVC's cache lacks them. It is READY at the very end:
     one that was cut short is never found, and made again."""
@@ -135,6 +139,8 @@ def _create(
         store.client.finalize_logged_model(model.model_id, "FAILED")
         store.client.delete_logged_model(model.model_id)
         return None
+    if calibration is not None and calibration.is_dir():
+        shutil.copytree(calibration, folder / CALIBRATION)
     description = _description(model.model_id, source, track)
     (folder / "MLmodel").write_text(json.dumps(description, indent=2), encoding="utf-8")
     return store.client.finalize_logged_model(model.model_id, "READY")

@@ -164,7 +164,8 @@ def add_results(
     if metrics is not None:
         models = {}
         if snapshot is not None:
-            models = record_models(store, run_id, metrics, snapshot, _trainings(store, run_id))
+            trained, calibration = _trainings(store, run_id), find(layout.CALIBRATION)
+            models = record_models(store, run_id, metrics, snapshot, trained, calibration)
         log_figures(store, run_id, headline(metrics, find), models, snapshot)
     for path in SHOWN.get(stage, ()):
         source = find(path)

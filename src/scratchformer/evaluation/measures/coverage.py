@@ -30,7 +30,8 @@ def coverage(confidence: ArrayLike, right: ArrayLike, points: int = POINTS) -> l
     rows = len(claimed)
     counts = np.linspace(max(1, rows / points), rows, min(points, rows)).round().astype(int)
     return [
-        CoveragePoint(float(claimed[k]), (int(k) + 1) / rows, float(accuracy[k])) for k in np.unique(counts) - 1
+        CoveragePoint(float(claimed[count - 1]), int(count) / rows, float(accuracy[count - 1]))
+        for count in np.unique(counts)
     ]
 
 

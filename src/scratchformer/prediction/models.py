@@ -23,15 +23,22 @@ Long = Literal["cut", "windows"]
 class Predictor(Protocol):
     """A loaded model."""
 
+    inputs: "ModelInputs"
+
     def __call__(
-        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut"
-    ) -> list[list[Answer]]:
-        """The `top_k` best answers to each text, the best first.
+        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut",
+        second_texts: Sequence[str] | None = None,
+    ) -> list[list[Answer]]:  # fmt: skip
+        """The `top_k` best answers to each text or pair of texts, the best first.
 
         Args:
             beam: width of the search of a model that writes text; at least `top_k` is taken.
             long: what a classifier does with a text that is longer than it reads: `cut` it as in
                 training, or read it in `windows` and take the mean of their log-probabilities.
+            second_texts: of pairs; without them a tab in each text parts the two.
+
+        Raises:
+            DataError: the model reads pairs and got single texts, or the other way round.
         """
 
 
@@ -74,14 +81,15 @@ class _Seq2SeqPredictor:
         self.model, self.tokenizers, self.inputs = _load_scratch(folder)
 
     def __call__(
-        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut"
-    ) -> list[list[Answer]]:
+        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut",
+        second_texts: Sequence[str] | None = None,
+    ) -> list[list[Answer]]:  # fmt: skip
         from scratchformer.transformer import beam_search, greedy
 
         _demand_cut(long)
         target, longest = self.tokenizers.target, self.inputs.rules.max_target_length
         assert target is not None and longest is not None
-        source, width = _padded(encode_texts(self.inputs, texts)), max(beam, top_k)
+        source, width = _padded(encode_texts(self.inputs, texts, second_texts)), max(beam, top_k)
         decoded = (
             greedy(self.model, source, longest)
             if width == 1
@@ -104,13 +112,17 @@ class _Classifier(ABC):
         """`[text, label]` of texts as the model reads them."""
 
     def __call__(
-        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut"
-    ) -> list[list[Answer]]:
+        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut",
+        second_texts: Sequence[str] | None = None,
+    ) -> list[list[Answer]]:  # fmt: skip
         import torch
 
         with torch.inference_mode():
             if long == "cut":
-                return self.classes.ranked(self.logits(encode_texts(self.inputs, texts)), top_k)
+                read = encode_texts(self.inputs, texts, second_texts)
+                return self.classes.ranked(self.logits(read), top_k)
+            if second_texts is not None:
+                raise ParamsError("--long windows: these are pairs of texts; use --long cut")
             answers = []
             for text in texts:
                 pieces = encode_texts(self.inputs, windows(self.inputs, text))
@@ -180,13 +192,14 @@ class _PretrainedSeq2Seq:
         self.tokenizer = load_tokenizer_folder(folder)
 
     def __call__(
-        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut"
-    ) -> list[list[Answer]]:
+        self, texts: Sequence[str], top_k: int = 1, beam: int = 1, long: Long = "cut",
+        second_texts: Sequence[str] | None = None,
+    ) -> list[list[Answer]]:  # fmt: skip
         import torch
 
         _demand_cut(long)
         width = max(beam, top_k)
-        inputs = _model_inputs(self.model, encode_texts(self.inputs, texts))
+        inputs = _model_inputs(self.model, encode_texts(self.inputs, texts, second_texts))
         with torch.inference_mode():
             made = self.model.generate(
                 **inputs, num_beams=width, num_return_sequences=top_k, do_sample=False,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import write_whole_folder
+from scratchformer.base.tasks import CLASSIFICATION
 from scratchformer.prediction.models import Predictor, load_predictor
 from scratchformer.prediction.rows_out import answer_columns
 from scratchformer.record.calibration import FILE as CALIBRATION_FILE
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH_ROWS = 64
+INPUT_COLUMNS = (CLASSIFICATION.input_field, CLASSIFICATION.pair_field)
 _NEEDED = (
     "torch", "transformers", "tokenizers", "safetensors", "pydantic", "psutil", "rich",
     "ruamel.yaml", "rapidfuzz", "numpy", "pandas", "pyarrow", "scipy",
@@ -40,18 +42,20 @@ class ServedModel:
         … up to `top_k`.
 
         Args:
-            model_input: the column `text` is read.
+            model_input: the column `text` is read; of a model of pairs also `text_pair`.
             params: `top_k`, answers for each text; `beam`, width of the search for models that
                 write text (1 is greedy).
         """
         import pandas as pd
 
         asked = params or {}
-        texts = [str(text) for text in model_input["text"]]
+        columns = [name for name in INPUT_COLUMNS if name in model_input]
+        texts = [[str(text) for text in model_input[name]] for name in columns]
         rows = []
-        for start in range(0, len(texts), BATCH_ROWS):
+        for start in range(0, len(model_input), BATCH_ROWS):
+            first, *second = (column[start : start + BATCH_ROWS] for column in texts)
             answers = self._predictor(
-                texts[start : start + BATCH_ROWS], asked.get("top_k", 1), asked.get("beam", 1)
+                first, asked.get("top_k", 1), asked.get("beam", 1), "cut", *second
             )
             rows += [answer_columns(each) for each in answers]
         return pd.DataFrame(rows, index=model_input.index)
@@ -67,7 +71,8 @@ def export_pyfunc(model: Path, folder: Path, example: str, card: str | None = No
 
     Args:
         model: models/scratch, models/finetuned or another folder that `load_predictor` reads.
-        example: a text that the model is asked at once; the answer gives the signature.
+        example: a text that the model is asked at once; the answer gives the signature. A model
+            of pairs reads it as both texts.
         card: Markdown for README.md.
 
     Raises:
@@ -77,8 +82,10 @@ def export_pyfunc(model: Path, folder: Path, example: str, card: str | None = No
 
     if folder.exists():
         raise DataError(f"{folder}: exists already; remove it or choose another name")
-    inputs = pd.DataFrame({"text": [example]})
-    outputs = ServedModel(load_predictor(model)).predict(inputs)
+    predictor = load_predictor(model)
+    columns = INPUT_COLUMNS if predictor.inputs.rules.pairs else INPUT_COLUMNS[:1]
+    inputs = pd.DataFrame({name: [example] for name in columns})
+    outputs = ServedModel(predictor).predict(inputs)
 
     from mlflow import pyfunc
     from mlflow.models import infer_signature

@@ -71,9 +71,10 @@ def predict_file(
         write = row_writer(target, names, stack)
         asked_for, withheld = 0, 0
         while batch := list(islice(rows, batch_size)):
-            asked = [_asked(row, columns) for row in batch]
-            answered = predictor(asked, top_k, beam, long)
-            for row, text, answers in zip(batch, asked, answered, strict=True):
+            asked, *second = ([_text(row, each) for row in batch] for each in columns)
+            answered = predictor(asked, top_k, beam, long, *second)
+            for row, *pair, answers in zip(batch, asked, *second, answered, strict=True):
+                text = "\t".join(map(canonical, pair)) if second else pair[0]
                 shown = [_or_silence(answer, threshold) for answer in answers]
                 withheld += shown[0] != answers[0]
                 write(row, text, shown)
@@ -112,13 +113,6 @@ def _all_names(source: Path) -> list[str]:
     for row in read_whole_rows(source):
         names.update(dict.fromkeys(row.names))
     return list(names)
-
-
-def _asked(row: WholeRow, columns: list[str]) -> str:
-    """What the model is asked: a text, or the two of a pair with a tab between them. A tab within
-    a text of a pair is white space like any other, as in training."""
-    texts = [_text(row, column) for column in columns]
-    return texts[0] if len(texts) == 1 else "\t".join(map(canonical, texts))
 
 
 def _text(row: WholeRow, column: str) -> str:

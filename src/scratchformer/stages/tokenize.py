@@ -1,6 +1,6 @@
 """Stage tokenize: prepared rows → data/tokenized/<track>/, models/tokenizers/<track>/."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from scratchformer.base.layout import (
     TOKENIZERS,
     TOKENS_REPORT,
     TRACKS,
-    TrackName,
 )
 from scratchformer.base.terminal import Summary, progress
 from scratchformer.params import Params
@@ -19,14 +18,12 @@ from scratchformer.params import Params
 if TYPE_CHECKING:
     from scratchformer.tracking import StageRun
 
-MUCH_UNKNOWN = 0.05  # share of the tokens
-MUCH_CUT = 0.1  # share of the texts
-
 
 def tokenize(params: Params, run: "StageRun") -> Summary:
     """Train the tokenizers of the scratch track, then encode both tracks."""
     from scratchformer.base.files import write_json, write_whole_folder
     from scratchformer.data.preparation.prepared import load_info
+    from scratchformer.data.tokenized.summary import describe_track, warn_of_track
     from scratchformer.pretrained.hub.locating import unwatched
 
     for track in TRACKS:
@@ -49,10 +46,10 @@ def tokenize(params: Params, run: "StageRun") -> Summary:
     run.log_artifact(TOKENS_REPORT)
     return Summary(
         "tokenize",
-        [row for track in TRACKS for row in _describe(track, report[track])],
+        [row for track in TRACKS for row in describe_track(track, report[track])],
         [TOKENIZED, TOKENIZERS, TOKENS_REPORT],
         [
-            *(warning for track in TRACKS for warning in _warnings(track, report[track])),
+            *(warning for track in TRACKS for warning in warn_of_track(track, report[track])),
             *unwatched(params.pretrained),
         ],
     )
@@ -88,38 +85,6 @@ def _finetune(
     tokenizer.save_pretrained(tokenizers)
     inputs.rules.save(tokenizers)
     return encode_track("finetune", inputs, folder, advance)
-
-
-def _describe(track: TrackName, report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A line for each side, by the figures of the training split; what is unknown also by those
-    of the validation split, which the vocabulary was not learned from."""
-    lines = [(str(track), "")]
-    for side, figures in report["splits"]["train"].items():
-        unseen = report["splits"]["valid"][side]
-        lines.append((
-            f"  {side}",
-            f"{report[f'{side}_vocab_size']:,} tokens in the vocabulary; unknown: "
-            f"{figures['unknown_rate']:.2%} of train, {unseen['unknown_rate']:.2%} of valid; "
-            f"median length {figures['lengths']['median']}, {figures['truncated_share']:.2%} cut",
-        ))
-    return lines
-
-
-def _warnings(track: TrackName, report: Mapping[str, Any]) -> list[str]:
-    """What a person should look at before a training."""
-    warnings = []
-    for side, figures in report["splits"]["valid"].items():
-        if figures["unknown_rate"] > MUCH_UNKNOWN:
-            warnings.append(
-                f"{track}: {figures['unknown_rate']:.0%} of the {side} tokens of valid are not in "
-                "the vocabulary; choose bpe or character as the algorithm, or a larger vocab_size"
-            )
-        if figures["truncated_share"] > MUCH_CUT:
-            warnings.append(
-                f"{track}: {figures['truncated_share']:.0%} of the {side} texts of valid are cut "
-                f"to {report[f'max_{side}_length']} tokens; raise the length to read all of them"
-            )
-    return warnings
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Texts that arrive one string each (typed, from a table of predictions) as model inputs."""
+"""Texts from outside the pipeline (typed, from a table, served) as model inputs."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,25 @@ from scratchformer.data.preparation.contract import canonical
 from scratchformer.text.inputs import Encoded, ModelInputs
 
 
-def encode_texts(inputs: ModelInputs, texts: Sequence[str]) -> Encoded:
+def encode_texts(
+    inputs: ModelInputs, texts: Sequence[str], second_texts: Sequence[str] | None = None
+) -> Encoded:
     """The texts as the model read texts in training: canonical, and cut where they were cut.
 
-    A tab parts the two texts of a pair; no canonical text holds one.
+    Args:
+        second_texts: of pairs. Without them, a model of pairs reads what stands before and behind
+            a tab in each text; no canonical text holds one.
 
     Raises:
-        DataError: the model reads pairs of texts, and a text is not one.
+        DataError: the model reads pairs of texts, and a text is not one; or the other way round.
     """
-    if not inputs.rules.pairs:
-        return inputs.encode([canonical(text) for text in texts])
+    if second_texts is not None or not inputs.rules.pairs:
+        seconds = None if second_texts is None else [canonical(text) for text in second_texts]
+        return inputs.encode([canonical(text) for text in texts], seconds)
     parts = [text.split("\t", 1) for text in texts]
     if any(len(part) < 2 for part in parts):
         raise DataError(
             "this model reads pairs of texts; put a tab between the two, or name the column of the "
             "second with --pair-column"
         )
-    firsts, seconds = ([canonical(text) for text in side] for side in zip(*parts, strict=True))
-    return inputs.encode(firsts, seconds)
+    return encode_texts(inputs, [part[0] for part in parts], [part[1] for part in parts])

@@ -113,6 +113,8 @@ def _inputs(folder: Path, config: TransformerConfig) -> ModelInputs:
         side = RustSide(
             tokenizer, rules.max_source_length, truncation_side=rules.truncation_side
         )
+    except ValueError as error:  # the length leaves no room for text
+        raise DataError(f"{folder}/inputs.json: {error}") from None
     except Exception as error:
         raise DataError(f"{folder}/tokenizer.json: not a tokenizer: {error}") from error
     if tokenizer.get_vocab_size() > config.source_vocab_size:

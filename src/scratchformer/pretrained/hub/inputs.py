@@ -148,7 +148,7 @@ def load_inputs(folder: Path) -> ModelInputs:
     if rules is None:
         rules = InputRules(
             max_source_length=foreign_length(tokenizer.model_max_length, positions),
-            max_target_length=foreign_length(tokenizer.model_max_length, positions),
+            max_target_length=None,  # its own generation_config.json says when to stop
             prefix=getattr(config, "prefix", None) or "",
             pairs=None,
             segments=getattr(config, "type_vocab_size", 0) > 1,

@@ -132,13 +132,8 @@ def load_seq2seq(pretrained: Pretrained, attention: Attention = "sdpa") -> "PreT
     return _prefixed(model, pretrained)
 
 
-def prefix_of(model: "PreTrainedModel") -> str:
-    """What goes before every input of this model: `prefix` in its config.json, the field that
-    transformers has for it, so that it stays with the fine-tuned model."""
-    return getattr(model.config, "prefix", None) or ""
-
-
 def _prefixed(model: "PreTrainedModel", pretrained: Pretrained) -> "PreTrainedModel":
+    """With the prefix in config.json too, the field that transformers has for it."""
     if pretrained.prefix:
         model.config.prefix = pretrained.prefix
     return model

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from reverser import FIRST_LETTER, LETTERS, words
 from torch import Tensor, nn
 
+from scratchformer.params.schema import AdamOptimizer
 from scratchformer.training.optimizers.optimizer import make_optimizer
 from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer import model as book
@@ -45,7 +46,7 @@ def losses_of_one_batch(*, reads: bool = True, leak: int = 0, rate: float = 0.00
     """Trained on nothing else. A bug: the source is not read; or `leak` future tokens are seen."""
     model = small_model(FIRST_LETTER + LETTERS)
     source, target = words(ROWS, torch.Generator().manual_seed(0))
-    optimizer = make_optimizer(model, weight_decay=0.0)
+    optimizer = make_optimizer(model, AdamOptimizer(kind="adamw", learning_rate=rate))
     for group in optimizer.param_groups:
         group["lr"] = rate
 

@@ -33,7 +33,7 @@ MODEL = {
     "attention": "fused", "num_kv_heads": 0,
 }  # fmt: skip
 SETTINGS = {
-    "learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 20, "weight_decay": 0.01,
+    "schedule": "cosine", "warmup_steps": 20,
     "clip_norm": 1.0, "label_smoothing": 0.0, "batch_tokens": 256, "accumulate": 1,
     "max_steps": 200, "validate_every": 200, "patience": 9, "decode_samples": 1, "log_every": 5,
 }  # fmt: skip
@@ -54,8 +54,11 @@ def split(rows: int, seed: int) -> pa.Table:
 def make_training(folder: Path, seed: int = 1, hooks: Any = None, **changes: Any) -> Training:
     """A training whose checkpoints are in `folder`. `changes` are settings, of the model or not."""
     model = {key: changes.pop(key, value) for key, value in MODEL.items()}
+    optimizer = {"kind": "adamw", "learning_rate": changes.pop("learning_rate", 0.01)}
+    optimizer["weight_decay"] = 0.01
     rest = load_params(PARAMS).train_scratch.model_dump()  # what decides nothing here
-    settings = TrainScratch.model_validate({**rest, **SETTINGS, **changes, "model": model})
+    chosen = {**rest, **SETTINGS, **changes, "model": model, "optimizer": optimizer}
+    settings = TrainScratch.model_validate(chosen)
     train = TokenBatches(split(4000, 0), settings.batch_tokens, seed)
     valid = TokenBatches(split(200, 1), settings.batch_tokens, seed)
     objective = build_objective(settings, INFO, valid, seed)

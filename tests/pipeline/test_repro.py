@@ -88,9 +88,9 @@ def test_a_parameter_set_back_is_restored_without_training(tiny_pipeline: Checko
     first_model, first_metrics = sha256(model), metrics.read_text()
 
     params = (tiny_pipeline.path / "params.yaml").read_text()
-    change_param(tiny_pipeline, "train_scratch.learning_rate", 0.00012345)
+    change_param(tiny_pipeline, "train_scratch.optimizer.learning_rate", 0.00012345)
     diff = tiny_pipeline.run("dvc", "params", "diff").stdout
-    assert "train_scratch.learning_rate" in diff and "0.00012345" in diff
+    assert "train_scratch.optimizer.learning_rate" in diff and "0.00012345" in diff
     ran = stages_that_ran(tiny_pipeline.run("dvc", "repro").stdout)
     assert ran == ["train_scratch", "evaluate", "visualize"]
     assert sha256(model) != first_model

@@ -217,7 +217,7 @@ def test_other_work_gets_a_run_of_its_own(pipeline: Workspace, change: str) -> N
     finished = change.startswith("nothing")
     pipeline.mirror("train_scratch", *points(1), status="FINISHED" if finished else "KILLED")
     if change == "parameter":
-        pipeline.params["train_scratch"]["learning_rate"] = 0.5
+        pipeline.params["train_scratch"]["optimizer"]["learning_rate"] = 0.5
     elif change == "code":
         write(pipeline.path, **{"code.py": "2"})
     elif change == "data":

@@ -68,7 +68,7 @@ def prepare(params, run):
 
 def train_scratch(params, run):
     run.log_input("train", Path("data/prepared"), "training")
-    rate = params.train_scratch.learning_rate
+    rate = params.train_scratch.optimizer.learning_rate
     rows = ["step,loss"]
     for step in range(1, 6):
         run.log_metrics({"train.loss": rate * step}, step)
@@ -162,7 +162,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -
         (repository.path / name).write_text(text)
     params = DEFAULT_PARAMS.read_text(encoding="utf-8")
     section, found, rest = params.partition("\ntrain_scratch:")
-    rest = re.sub(r"(?m)^(  learning_rate:) \S+", r"\1 0.002", rest, count=1)
+    rest = re.sub(r"(?m)^(    learning_rate:) \S+", r"\1 0.002", rest, count=1)
     (repository.path / "params.yaml").write_text(section + found + rest, encoding="utf-8")
     shutil.copy(empty_database, repository.path / DATABASE)
     repository.run("git", "init", "--quiet", "--initial-branch=main")
@@ -212,7 +212,7 @@ def test_the_model_is_shown_with_its_scores_data_and_files(reproduced: Repositor
     (parent,) = runs.parents()
     trained = runs.children(parent)["train_scratch"].info.run_id
     assert (model.name, model.source_run_id, str(model.status)) == ("scratch", trained, "READY")
-    assert model.params["train_scratch.learning_rate"] == "0.002"
+    assert model.params["train_scratch.optimizer.learning_rate"] == "0.002"
     assert {(each.key, each.value, each.dataset_name, each.run_id) for each in model.metrics} == {
         ("test/scratch.wer", 0.02, None, parent.info.run_id),
         ("valid/scratch.wer", 0.04, "scratch-valid", parent.info.run_id),
@@ -239,7 +239,8 @@ def test_there_is_nothing_to_sync_after_a_normal_run(reproduced: Repository) -> 
 @pytest.fixture(scope="module")
 def experimented(reproduced: Repository) -> Repository:
     """After `dvc exp run` with another learning rate."""
-    reproduced.run("dvc", "exp", "run", "-n", "fast", "-S", "train_scratch.learning_rate=0.005")
+    rate = "train_scratch.optimizer.learning_rate=0.005"
+    reproduced.run("dvc", "exp", "run", "-n", "fast", "-S", rate)
     return reproduced
 
 
@@ -257,7 +258,7 @@ def test_an_experiment_has_a_parent_of_its_name_with_complete_metrics(
     assert parent.data.metrics["test/scratch.wer"] == pytest.approx(0.05)
     assert set(parent.data.metrics) == set(first.data.metrics)
     assert parent.data.tags["scratchformer.results.prepare"] == "reused"
-    assert parent.data.params["train_scratch.learning_rate"] == "0.005"
+    assert parent.data.params["train_scratch.optimizer.learning_rate"] == "0.005"
     assert len(experimented.models()) == 2
     assert experimented.best() == (1, {1, 2})  # word errors: the first model has fewer
 
@@ -318,7 +319,7 @@ def test_a_failed_stage_makes_its_pipeline_fail(failed: Repository) -> None:
 def restored(failed: Repository) -> Repository:
     """After an experiment that DVC restores from its run-cache, so that no stage runs."""
     said = failed.run(
-        "dvc", "exp", "run", "-n", "again", "-S", "train_scratch.learning_rate=0.005",
+        "dvc", "exp", "run", "-n", "again", "-S", "train_scratch.optimizer.learning_rate=0.005",
         "-S", "visualize.error_examples=12",
     )  # fmt: skip
     assert "Running stage" not in said
@@ -335,7 +336,7 @@ def test_sync_creates_the_run_of_a_restored_experiment_once(restored: Repository
     again, fast = parents["again"], parents["fast"]
     assert again.info.status == "FINISHED"
     assert again.data.metrics == fast.data.metrics
-    assert again.data.params["train_scratch.learning_rate"] == "0.005"
+    assert again.data.params["train_scratch.optimizer.learning_rate"] == "0.005"
     assert runs.files(again) == runs.files(fast)
     (child,) = runs.children(again).values()
     assert child.info.run_name == "train_scratch (reused)"

@@ -43,7 +43,8 @@ def make_copy_table(rows: int, seed: int = 0, longest: int = 6) -> pa.Table:
 
 
 def make_settings(**changes: Any) -> TrainScratch:
-    """The section `train_scratch` of a tiny model; `model__x=` changes a value of the model."""
+    """The section `train_scratch` of a tiny model; `model__x=` changes a value of the model, and
+    `learning_rate=`, `weight_decay=` or `optimizer=` those of the optimizer."""
     model = {
         "d_model": 16, "num_heads": 2, "d_ff": 32, "num_encoder_layers": 1,
         "num_decoder_layers": 1, "dropout": 0.1, "norm": "layer", "norm_position": "pre",
@@ -51,15 +52,17 @@ def make_settings(**changes: Any) -> TrainScratch:
         "initialization": "xavier", "attention": "fused", "num_kv_heads": 0,
     }  # fmt: skip
     values = {
-        "learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 4, "weight_decay": 0.01,
+        "schedule": "cosine", "warmup_steps": 4,
         "clip_norm": 1.0, "label_smoothing": 0.1, "batch_tokens": 64, "accumulate": 1,
         "max_steps": 12, "validate_every": 4, "patience": 5, "decode_samples": 8, "log_every": 3,
         "skip_gates": [], "not_finite": "raise", "diagnose_every": 0,
     }  # fmt: skip
+    optimizer = {"kind": "adamw", "learning_rate": 0.01, "weight_decay": 0.01}
+    optimizer |= changes.pop("optimizer", {})
     for key, value in changes.items():
         target, name = (model, key[7:]) if key.startswith("model__") else (values, key)
-        target[name] = value
-    return TrainScratch.model_validate({"model": model, **values})
+        (optimizer if key in ("learning_rate", "weight_decay") else target)[name] = value
+    return TrainScratch.model_validate({"model": model, "optimizer": optimizer, **values})
 
 
 def make_stage_folder(folder: Path, **changes: Any) -> Params:

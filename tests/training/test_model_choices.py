@@ -97,7 +97,7 @@ def test_a_combination_makes_an_update_or_is_refused_with_its_reason(labelled: b
         objective = build_objective(settings, {**info, **sizes}, batches, 0)
         batch = batches.batch(0)
         loss = objective.backward(batch, batch.tokens)
-        optimizer = make_optimizer(objective.model, settings.weight_decay)
+        optimizer = make_optimizer(objective.model, settings.optimizer)
         optimizer.param_groups[0]["lr"] = 1e-3
         optimizer.step()
         assert torch.tensor(loss).isfinite(), combination

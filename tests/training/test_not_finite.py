@@ -102,7 +102,7 @@ def test_rollback_brings_the_best_weights_back_at_half_the_rate(training):
     state = one.run()
     assert (state.step, state.left_out, state.rolled_back) == (8, 1, 1)
     assert all(torch.equal(seen[name], weight) for name, weight in seen["best"].items())
-    assert one.state.learning_rate == pytest.approx(one.settings.learning_rate / 2)
+    assert one.state.learning_rate == pytest.approx(one.settings.optimizer.learning_rate / 2)
     early = poison(training(not_finite="rollback", folder="early"), (2,))
     with pytest.raises(NotFiniteError):  # no validation yet: nothing to go back to
         early.run()

@@ -15,10 +15,13 @@ from scratchformer.stages import train_scratch as stage
 from scratchformer.tracking import StageRun
 from scratchformer.training.gates import GATES, run_gates
 from scratchformer.training.loop import NotFiniteError, Training
+from scratchformer.training.optimizers.explicit import ExplicitOptimizer
+from scratchformer.training.optimizers.optimizer import OPTIMIZERS
 from scratchformer.training.schedule import SCHEDULES
 
 Make = Callable[..., Training]
 Shown = Callable[[Make], bool]
+KINDS = tuple(OPTIMIZERS)
 ONE_UPDATE = {"max_steps": 1, "validate_every": 1, "warmup_steps": 0, "schedule": "constant"}
 
 
@@ -79,6 +82,28 @@ def moves_in_proportion(make: Make) -> bool:
         for rate in (0.01, 0.005)
     )
     return learning_rate(make) and torch.allclose(far, 2 * near, atol=1e-6)
+
+
+def kinds(make: Make) -> bool:
+    """Every kind makes updates of its own."""
+    ends = {weights(finished(make, optimizer={"kind": kind})).numpy().tobytes() for kind in KINDS}
+    return len(ends) == len(KINDS)
+
+
+def other_update(kind: str, key: str, *values: Any) -> Shown:
+    """Two updates, because momentum and betas are not seen in the first."""
+    few = {"max_steps": 2, "validate_every": 2, "clip_norm": 1e9}
+
+    def shown(make: Make) -> bool:
+        made = [finished(make, **few, optimizer={"kind": kind, key: value}) for value in values]
+        return len({weights(one).numpy().tobytes() for one in made}) == len(values)
+
+    return shown
+
+
+def implementations(make: Make) -> bool:
+    found = [make(optimizer={"implementation": value}).optimizer for value in ("fused", "explicit")]
+    return [type(one) for one in found] == [torch.optim.AdamW, ExplicitOptimizer]
 
 
 def schedules(make: Make) -> bool:
@@ -197,10 +222,17 @@ ARRIVES: dict[str, Shown] = {
         "initialization", "xavier", "depth_scaled", context={"model__num_encoder_layers": 2}
     ),
     "train_scratch.model.attention": one_kernel_or_the_equation,
-    "train_scratch.learning_rate": moves_in_proportion,
+    "train_scratch.optimizer.kind": kinds,
+    "train_scratch.optimizer.learning_rate": moves_in_proportion,
+    "train_scratch.optimizer.betas": other_update("adamw", "betas", [0.5, 0.98], [0.9, 0.98]),
+    "train_scratch.optimizer.epsilon": other_update("adamw", "epsilon", 1e-9, 0.1),
+    "train_scratch.optimizer.weight_decay": decay,
+    "train_scratch.optimizer.implementation": implementations,
+    "train_scratch.optimizer.momentum": other_update("sgd", "momentum", 0.0, 0.9),
+    "train_scratch.optimizer.nesterov": other_update("muon", "nesterov", False, True),
+    "train_scratch.optimizer.adamw_share": other_update("muon", "adamw_share", 0.1, 0.5),
     "train_scratch.schedule": schedules,
     "train_scratch.warmup_steps": warm_up,
-    "train_scratch.weight_decay": decay,
     "train_scratch.clip_norm": clipping,
     "train_scratch.label_smoothing": smoothing,
     "train_scratch.batch_tokens": positions,

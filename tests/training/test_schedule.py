@@ -37,6 +37,19 @@ def test_half_way_and_end(name, middle):
         assert learning_rate(100, name, 1.0, 10, 99) == pytest.approx(0, abs=1e-12)
 
 
+def test_one_cycle_and_warmup_stable_decay_turn_where_their_papers_say():
+    """100 updates after 20 of warm-up: place 110 is 90% of the way to update 121."""
+
+    def rate(name, step):
+        return learning_rate(step, name, 1.0, 21, 120)
+
+    assert rate("one_cycle", 21 + 90) == pytest.approx(1 / 25)
+    assert rate("one_cycle", 21 + 45) == pytest.approx((1 + 1 / 25) / 2)
+    assert rate("one_cycle", 21 + 95) == pytest.approx(1 / 50)
+    stable = [rate("warmup_stable_decay", 21 + place) for place in (1, 40, 80, 85, 95)]
+    assert stable == pytest.approx([1, 1, 1, 0.5, 1 - 0.75**0.5])
+
+
 @given(
     st.sampled_from(NAMES), st.integers(1, 500), st.integers(0, 50), st.integers(1, 300)
 )

@@ -10,6 +10,12 @@ from scratchformer.base.choices import did_you_mean, nearest
 from scratchformer.base.errors import ParamsError
 from scratchformer.params.schema import Params
 
+# Keys of earlier versions, and where they stand now.
+MOVED = {
+    "train_scratch.learning_rate": "train_scratch.optimizer.learning_rate",
+    "train_scratch.weight_decay": "train_scratch.optimizer.weight_decay",
+}
+
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and validate a parameter file.
@@ -87,6 +93,8 @@ def _describe(problem: Any, document: Any, path: Path) -> str:
     if problem["type"].startswith("union_tag"):
         location.append("kind")
     where = f"{path}:{_line_of(location, document)}: {'.'.join(map(str, location)) or 'the file'}"
+    if problem["type"] == "extra_forbidden" and where.split(": ")[-1] in MOVED:
+        return f"{where}: moved; write it as {MOVED[where.split(': ')[-1]]}"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; {did_you_mean(location[-1], _valid_keys(problem['loc']))}"
     if problem["type"] == "union_tag_invalid":

@@ -215,12 +215,86 @@ GateName = Literal[
 ]
 
 
+Positive = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0)]
+Betas = Annotated[list[Probability], Field(min_length=2, max_length=2)]
+
+
+class AdamOptimizer(Section):
+    """`learning_rate` is, here and below, the peak of the schedule; decay is for matrices only.
+
+    `fused` is torch's kernel, `explicit` ours, where the equation can be read. With `adam`, decay
+    is added to the gradient; with `adamw` it shrinks the weights.
+    """
+
+    kind: Literal["adamw", "adam"]
+    learning_rate: Positive
+    betas: Betas = [0.9, 0.98]
+    epsilon: Positive = 1e-9
+    weight_decay: Decay = 0.0
+    implementation: Literal["fused", "explicit"] = "fused"
+
+
+class SGDOptimizer(Section):
+    kind: Literal["sgd"]
+    learning_rate: Positive
+    momentum: Probability = 0.0
+    nesterov: bool = False
+    weight_decay: Decay = 0.0
+    implementation: Literal["fused", "explicit"] = "fused"
+
+    @model_validator(mode="after")
+    def nesterov_looks_along_the_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov: true needs a momentum above 0")
+        return self
+
+
+class AdafactorOptimizer(Section):
+    kind: Literal["adafactor"]
+    learning_rate: Positive
+    weight_decay: Decay = 0.0
+    implementation: Literal["fused", "explicit"] = "fused"
+
+
+class LionOptimizer(Section):
+    """torch has no kernel for it."""
+
+    kind: Literal["lion"]
+    learning_rate: Positive
+    betas: Betas = [0.9, 0.99]
+    weight_decay: Decay = 0.0
+    implementation: Literal["explicit"] = "explicit"
+
+
+class MuonOptimizer(Section):
+    """Matrices inside the layers by Muon; embeddings, the output and vectors by AdamW, whose
+    rate is `adamw_share` times that of the matrices."""
+
+    kind: Literal["muon"]
+    learning_rate: Positive
+    adamw_share: Positive = 0.1
+    momentum: Probability = 0.95
+    nesterov: bool = True
+    betas: Betas = [0.9, 0.98]
+    epsilon: Positive = 1e-9
+    weight_decay: Decay = 0.0
+    implementation: Literal["explicit"] = "explicit"
+
+
+OptimizerSettings = Annotated[
+    AdamOptimizer | SGDOptimizer | AdafactorOptimizer | LionOptimizer | MuonOptimizer,
+    Field(discriminator="kind"),
+]
+
+
 class TrainScratch(Section):
     model: Model
-    learning_rate: Annotated[float, Field(gt=0)]
-    schedule: Literal["inverse_sqrt", "cosine", "linear", "constant"]
+    optimizer: OptimizerSettings
+    schedule: Literal[
+        "inverse_sqrt", "cosine", "linear", "constant", "one_cycle", "warmup_stable_decay"
+    ]
     warmup_steps: Annotated[int, Field(ge=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
     clip_norm: Annotated[float, Field(gt=0)]
     label_smoothing: Probability
     batch_tokens: Count

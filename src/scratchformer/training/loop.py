@@ -36,6 +36,8 @@ from scratchformer.training.optimizers.optimizer import (
     make_optimizer,
     optimizer_tensors,
     restore_optimizer,
+    set_learning_rate,
+    state_bytes,
 )
 from scratchformer.training.recorder import OnLog, OnSamples, Recorder
 from scratchformer.training.schedule import learning_rate
@@ -75,7 +77,7 @@ class Training:
         self.before_first = before_first
         self.checkpoint_seconds = checkpoint_seconds
         self.state = TrainingState()
-        self.optimizer = make_optimizer(self.model, settings.weight_decay)
+        self.optimizer = make_optimizer(self.model, settings.optimizer)
         self.parameters = dict(self.model.named_parameters())
         self.best: dict[str, Tensor] = {}
         self.recorder = Recorder(checkpoints.folder / "history", objective, on_log, on_samples)
@@ -140,12 +142,11 @@ class Training:
         rate = learning_rate(
             step,
             settings.schedule,
-            settings.learning_rate / 2**state.rolled_back,
+            settings.optimizer.learning_rate / 2**state.rolled_back,
             settings.warmup_steps,
             settings.max_steps,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
         if diagnosis:
             diagnosis.take_weights()
         self.optimizer.step()
@@ -177,7 +178,7 @@ class Training:
         if not math.isfinite(values["loss"]):
             raise NotFiniteError(
                 f"step {state.step}: the validation loss is {values['loss']}; lower "
-                "train_scratch.learning_rate"
+                "train_scratch.optimizer.learning_rate"
             )
         self.recorder.validation(state.step, found)
         if not state.best_values or values["loss"] < state.best_values["loss"]:
@@ -201,7 +202,8 @@ class Training:
         if state.left_out >= MOST[policy] or (policy == "rollback" and not self.best):
             often = f" (after {state.left_out} that were left out)" if state.left_out else ""
             raise NotFiniteError(
-                f"{told}{often}. Lower train_scratch.learning_rate or lengthen warmup_steps"
+                f"{told}{often}. Lower train_scratch.optimizer.learning_rate "
+                "or lengthen warmup_steps"
             )
         state.step = step
         state.left_out += 1
@@ -218,7 +220,8 @@ class Training:
         """Take up the newest checkpoint, or begin."""
         self.checkpoints.tidy()
         weights = sum(p.numel() * p.element_size() for p in self.parameters.values())
-        self.checkpoints.check_space(4 * weights)  # weights, two moments, best weights
+        optimizer = state_bytes(self.model, self.settings.optimizer)
+        self.checkpoints.check_space(2 * weights + optimizer)  # the weights, and the best of them
         self.model.train()
         history = self.recorder.history
         found = self.checkpoints.newest(lambda facts: history.damage(facts["history"]))

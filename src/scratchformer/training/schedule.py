@@ -53,9 +53,39 @@ def constant(place: Place) -> float:
     return 1.0
 
 
+CYCLE = 0.9  # of the way down is the cycle's; the rest goes below where a cycle would begin
+BASE = 1 / 25  # of the peak: where a cycle would begin, as torch's OneCycleLR has it
+
+
+def one_cycle(place: Place) -> float:
+    """Up, down, and out (Smith & Topin 2018): the warm-up is the way up, better a long one.
+
+    A straight line down to 1/25 of the peak, then in the last tenth of the way down to zero. The
+    large rates in the middle of the training regularise, the small ones at the end settle.
+    """
+    if place.done < CYCLE:
+        return 1 - (1 - BASE) * place.done / CYCLE
+    return BASE * (1 - place.done) / (1 - CYCLE)
+
+
+DECAY = 0.2  # Hägele et al. 2024, section 3: a fifth of the updates is as good as half of them
+
+
+def warmup_stable_decay(place: Place) -> float:
+    """The peak until the last fifth of the way, then 1 - √(share of it) down to zero.
+
+    Hu et al. 2024 (MiniCPM), with the decay that Hägele et al. 2024 found best. Up to the decay
+    nothing depends on `max_steps`, so one long training can end in several places.
+    """
+    return 1 - math.sqrt(max(0.0, (place.done - (1 - DECAY)) / DECAY))
+
+
 SCHEDULES: Registry[Callable[[Place], float]] = Registry(
     "schedule",
-    {schedule.__name__: schedule for schedule in (inverse_sqrt, cosine, linear, constant)},
+    {
+        schedule.__name__: schedule
+        for schedule in (inverse_sqrt, cosine, linear, constant, one_cycle, warmup_stable_decay)
+    },
 )
 
 

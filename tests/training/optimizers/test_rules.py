@@ -89,7 +89,7 @@ def test_a_hundred_updates_are_those_of_torch(name: str) -> None:
     rule, make = PAIRS[name]
     ours, theirs = network(), network()
     before = [p.detach().clone() for p in ours.parameters()]
-    train(ours, ExplicitOptimizer([(rule, ours.parameters())]))
+    train(ours, ExplicitOptimizer([(rule, ours.parameters(), 1.0)]))
     train(theirs, make(list(theirs.parameters())))
     assert relative_difference(ours, theirs) <= BOUND
     assert all((a != b).all() for a, b in zip(before, ours.parameters(), strict=True))
@@ -104,7 +104,7 @@ def test_muon_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "bfloat16", Tensor.double)
     ours, theirs = network(), network()
     rule = Muon(momentum=0.9, weight_decay=0.1)
-    train(ours, ExplicitOptimizer([(rule, matrices(ours))]))
+    train(ours, ExplicitOptimizer([(rule, matrices(ours), 1.0)]))
     reference = torch.optim.Muon(matrices(theirs), lr=1.0, weight_decay=0.1, momentum=0.9)
     train(theirs, reference)
     print(relative_difference(ours, theirs))
@@ -152,7 +152,7 @@ def test_a_rule_changes_nothing_that_it_is_given(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", [SGD(0.9), Adam(), Lion(), Adafactor(), Muon()], ids=repr)
 def test_a_rule_reduces_a_loss(rule: Rule) -> None:
     model = network()
-    optimizer = ExplicitOptimizer([(rule, matrices(model))])
+    optimizer = ExplicitOptimizer([(rule, matrices(model), 1.0)])
     x = torch.randn(64, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
     def loss() -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from scratchformer.training.gates.subject import LENGTH, ROWS, Subject, cut
-from scratchformer.training.optimizers.optimizer import make_optimizer
+from scratchformer.training.optimizers.optimizer import make_optimizer, set_learning_rate
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 40
 FAR = 10.0  # times outside of the bracket: then a warning
@@ -19,12 +19,12 @@ def learning_rate(subject: Subject) -> str:
     training, tells the order of magnitude and no more.
     """
     low, high = rate_bracket(subject)
-    chosen = subject.settings.learning_rate
+    chosen = subject.settings.optimizer.learning_rate
     told = f"{low:.0e} to {high:.0e} look good"
     if chosen > high * FAR or chosen < low / FAR:
         subject.warnings.append(
-            f"train_scratch.learning_rate is {chosen:g}, but in the range test the loss fell "
-            f"between {low:.0e} and {high:.0e}"
+            f"train_scratch.optimizer.learning_rate is {chosen:g}, but in the range test the loss "
+            f"fell between {low:.0e} and {high:.0e}"
         )
     return f"{told}; the peak is {chosen:g}"
 
@@ -32,7 +32,7 @@ def learning_rate(subject: Subject) -> str:
 def rate_bracket(subject: Subject) -> tuple[float, float]:
     """(low, high): a tenth of the fall is made at `low`; at 3 times `high` the loss is lowest."""
     trial = subject.objective.for_trial()
-    optimizer = make_optimizer(trial.model, subject.settings.weight_decay)
+    optimizer = make_optimizer(trial.model, subject.settings.optimizer)
     longest = min(LENGTH, trial.model.config.max_length)
     rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
     losses: list[float] = []
@@ -48,8 +48,7 @@ def rate_bracket(subject: Subject) -> tuple[float, float]:
             break
         losses.append(smoothed)
         nn.utils.clip_grad_norm_(trial.model.parameters(), subject.settings.clip_norm, foreach=True)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(optimizer, rate)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     if not losses:

@@ -17,11 +17,14 @@ class ExplicitOptimizer(torch.optim.Optimizer):
     `step`, as a tensor, so that checkpoints hold it.
 
     Args:
-        rules: pairs of a rule and the parameters that it updates.
+        rules: each a rule, the parameters that it updates, and their share of the learning rate.
     """
 
-    def __init__(self, rules: Sequence[tuple[Rule, Iterable[nn.Parameter]]]) -> None:
-        groups = [{"params": list(parameters), "rule": rule} for rule, parameters in rules]
+    def __init__(self, rules: Sequence[tuple[Rule, Iterable[nn.Parameter], float]]) -> None:
+        groups = [
+            {"params": list(parameters), "rule": rule, "share": share}
+            for rule, parameters, share in rules
+        ]
         super().__init__([group for group in groups if group["params"]], {"lr": 0.0})
 
     @overload

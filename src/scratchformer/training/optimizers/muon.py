@@ -23,7 +23,7 @@ class Muon:
     only). s = √max(1, rows/columns) keeps the size of what the matrix computes.
 
     For matrices inside the model only. Vectors, embeddings and the output, whose rows are tokens
-    and not directions, are left to AdamW: see `explicit.make_rules`.
+    and not directions, are left to AdamW: see optimizer.py.
 
     `dtype` is that of the iterations: bfloat16, as published, where the machine multiplies it
     faster; None keeps that of the weight.

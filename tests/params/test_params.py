@@ -84,8 +84,8 @@ def test_a_misspelt_key_names_its_line_and_the_right_key(
     wrong = key[0] + key[2:] if len(key) > 3 else key + "s"
     message = complaint(tmp_path, edited(line, lambda old: old.replace(key + ":", wrong + ":", 1)))
     assert "\n" not in message
-    if key == "kind" and location[0] == "prepare":
-        # Without its kind, nothing tells which keys the source may have.
+    if key == "kind" and location[0] != "pretrained":
+        # Without its kind, nothing tells which keys the source or the optimizer may have.
         assert f"{'.'.join(location)}: missing; did you write it as {wrong}?" in message
     else:
         expected = f"params.yaml:{line}: {'.'.join((*location[:-1], wrong))}: unknown key; "

@@ -109,7 +109,7 @@ def implementations(make: Make) -> bool:
 def schedules(make: Make) -> bool:
     rates = set()
     for name in SCHEDULES:
-        one = finished(make, schedule=name, max_steps=8, validate_every=8)
+        one = finished(make, schedule=name, max_steps=9, validate_every=9)
         rates.add(round(one.state.learning_rate, 12))
     return len(rates) == len(SCHEDULES)
 

@@ -14,6 +14,7 @@ import pytest
 from scratchformer.base.errors import DataError
 from scratchformer.evaluation.tables.results_table import render
 from scratchformer.params import Params
+from scratchformer.prediction import load_predictor
 from scratchformer.record.metrics import parse_metrics
 from scratchformer.stages.evaluate import evaluate
 
@@ -87,6 +88,18 @@ def test_words_and_classes(workplace: Workplace) -> None:
     assert (predictions["prediction"] == predictions["label"]).mean() == pytest.approx(
         finetune["after"]["accuracy"], abs=1e-6
     )
+    # What `predict` says of a test row is what was scored: the same temperature lies beside it.
+    answers = load_predictor(Path("models/finetuned"))(predictions["text"].tolist()[:8])
+    assert [answer.text for (answer,) in answers] == predictions["prediction"].tolist()[:8]
+    assert [answer.probability for (answer,) in answers] == pytest.approx(
+        predictions["confidence"].tolist()[:8], abs=1e-4
+    )
+    assert {path.name for path in Path("models/calibration").iterdir()} == {"finetuned.json"}
+    curve = pd.read_csv("reports/predictions/finetune-coverage.csv")
+    assert curve["accuracy"].iloc[-1] == pytest.approx(finetune["after"]["accuracy"], abs=1e-6)
+    assert scratch["train"]["rows"] == len(pd.read_parquet("data/prepared/scratch/train.parquet"))
+    assert scratch["train"].keys() - {"rows"} == scratch["valid"].keys() - {"baselines"}
+    assert finetune["train"].keys() >= {"rows", "accuracy", "macro_f1", "loss", "ece"}
     words = pd.read_parquet("reports/predictions/scratch-model.parquet")
     assert 1 - words["exact"].mean() == pytest.approx(scratch["wer"], abs=1e-6)
     assert words["distance"].sum() / words["reference_length"].sum() == pytest.approx(
@@ -292,4 +305,5 @@ def test_the_limit_of_decoding_and_the_beam_are_those_of_the_settings(
     params = workplace("words", "sentences")
     beam = params.evaluate.model_copy(update={"beam_size": 2})
     run(params.model_copy(update={"evaluate": beam}))
-    assert asked == [(2, 12, 16)] * 6  # scratch, before and after, on valid and test
+    # scratch, before and after, on valid and test; scratch and after on training rows
+    assert asked == [(2, 12, 16)] * 8

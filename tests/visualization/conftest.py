@@ -121,6 +121,7 @@ def write_scratch(task: TaskName) -> None:
         write_info("scratch", task, CLASSES)
         write_predictions("scratch-model", class_predictions(seed=1))
         calibration_table("model").to_csv("reports/predictions/scratch-calibration.csv")
+        write_coverage("scratch")
 
 
 def write_finetuned(tiny_bert: Path) -> None:
@@ -139,6 +140,7 @@ def write_finetuned(tiny_bert: Path) -> None:
     changes_table(before, after).to_csv(folder / "finetune-changes.csv", index=False)
     for kind, names in (("class", list(CLASSES)), ("length", ["1 words", "2–4 words"])):
         effect_table(names).to_csv(folder / f"finetune-effect-by-{kind}.csv", index=False)
+    write_coverage("finetune")
     pd.concat([calibration_table("before"), calibration_table("after")]).to_csv(
         folder / "finetune-calibration.csv", index=False
     )
@@ -235,6 +237,18 @@ def calibration_table(system: str) -> pd.DataFrame:
             "confidence": [0.45, 0.95], "accuracy": [0.5, 0.5],
         }
     )  # fmt: skip
+
+
+def write_coverage(track: str) -> None:
+    """The tables of answers withheld."""
+    folder = Path("reports/predictions")
+    curve = {"threshold": [0.9, 0.4], "answered": [0.5, 1.0], "accuracy": [1.0, 0.75]}
+    pd.DataFrame(curve).to_csv(folder / f"{track}-coverage.csv", index=False)
+    chosen = {
+        "target": [0.9], "threshold": [0.875], "valid_answered": [0.5], "valid_accuracy": [1.0],
+        "test_answered": [0.625], "test_accuracy": [0.9],
+    }  # fmt: skip
+    pd.DataFrame(chosen).to_csv(folder / f"{track}-thresholds.csv", index=False)
 
 
 def write_histories(points: int = 3) -> None:

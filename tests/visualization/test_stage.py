@@ -25,7 +25,8 @@ FINETUNE = {
     "finetune-validation-scores", "finetune-embeddings", "finetune-encoder-attention-1-before",
     "finetune-encoder-attention-1-after", "finetune-rollout-1", "finetune-confusion-before",
     "finetune-confusion-after", "finetune-effect-by-class", "finetune-effect-by-length",
-    "finetune-calibration", "finetune-prediction-flips", "finetune-attribution-1",
+    "finetune-calibration", "finetune-coverage", "finetune-prediction-flips",
+    "finetune-attribution-1",
 }  # fmt: skip
 TRAINING = {
     "headline", "scratch-scores", "scratch-loss", "scratch-learning-rate", "scratch-gradient-norm",
@@ -74,6 +75,7 @@ def test_a_sequence_run_gives_every_figure_and_equal_bytes(make_workspace: Make)
         "not shown: Near duplicates: "
         "reports/predictions/finetune-near-duplicates.csv does not exist."
     ]
+    assert ">90%</" in page and ">0.875</" in page and ">62.5%</" in page  # a chosen threshold
     assert MARKUP not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     playground = Path("reports/playground.html").read_text(encoding="utf-8")
     (data,) = re.findall(r'id="data">(.*?)</script>', playground, re.S)
@@ -98,7 +100,8 @@ def test_a_classification_run_without_optional_inputs_says_what_is_missing(
     figures, page, warnings = run(params)
     training = {name for name in FINETUNE if name.split("-")[1] in ("loss", "learning", "gradient",
                                                                     "validation")}
-    assert figures == (FINETUNE | TRAINING | {"scratch-confusion-model", "scratch-calibration"}) - (
+    own = {"scratch-confusion-model", "scratch-calibration", "scratch-coverage"}
+    assert figures == (FINETUNE | TRAINING | own) - (
         training | {"finetune-prediction-flips", "finetune-confusion-before",
                     "finetune-confusion-after", "scratch-gradient-norm",
                     "scratch-validation-scores"}

@@ -2,14 +2,17 @@
 
 The file keeps names that are short to compare with `dvc metrics diff`: a track holds its own
 model's scores directly (`scratch.wer`) or as `before` and `after`, other systems under `baselines`,
-the scores on the validation split in the same places under `valid`, and the differences of its
-model to every other system under `delta` (to `before`) and `against`. Readers see `Metrics`, in
-which every system of every track looks alike.
+the scores on the validation split in the same places under `valid`, those of its own model on
+some training rows under `train` (far better ones mean that it knows them by heart), and the
+differences of its model to every other system under `delta` (to `before`) and `against`. Readers
+see `Metrics`, in which every system of every track looks alike.
 
     {"scratch":  {"task", "n", "groups", <scores>, "valid": {<measures>, "baselines"},
+                  "train": {"rows", <measures>},
                   "baselines": {name: <scores>}, "against": {name: {measure: <difference>}}},
      "finetune": {"task", "n", "groups", "before": <scores>, "after": <scores>,
-                  "valid": {"before", "after", "baselines"}, "baselines", "delta", "against"},
+                  "valid": {"before", "after", "baselines"}, "train", "baselines", "delta",
+                  "against"},
      "method":   {"confidence", "resamples", "interval"}}
 
 <scores> are measures by their keys (base/measures.py), `intervals` and what `NOTES` lists.
@@ -76,6 +79,7 @@ class TrackScores:
     mcnemar: Mapping[str, float] | None  # only where rows are independent
     output: str | None = None  # of sequences: words | sentences
     near_duplicates: Mapping[str, float] = field(default_factory=dict)
+    train: Mapping[str, float] = field(default_factory=dict)  # of the own model, on some rows
 
     @property
     def own(self) -> SystemScores:
@@ -239,6 +243,12 @@ def _track(name: TrackName, node: _Node) -> TrackScores:
         delta = node.child("delta")
         differences["before"] = {key: _difference(delta.child(key)) for key in delta.names()}
     mcnemar = node.child("mcnemar").numbers() if "mcnemar" in node else None
+    train: dict[str, float] = {}
+    if "train" in node:
+        on_train = node.child("train")
+        on_train.integer("rows")
+        train = on_train.measures()
+        on_train.end()
     near = node.child("near_duplicates").numbers() if "near_duplicates" in node else {}
     if own == name:
         systems[own] = _system(own, node, valid)
@@ -246,7 +256,7 @@ def _track(name: TrackName, node: _Node) -> TrackScores:
     node.end()
     if valid_of:
         raise _WrongError(f"{name}.valid.baselines.{next(iter(valid_of))}: no such system")
-    return TrackScores(name, task, rows, groups, systems, differences, mcnemar, output, near)
+    return TrackScores(name, task, rows, groups, systems, differences, mcnemar, output, near, train)
 
 
 def _system(name: str, node: _Node, valid: _Node | None) -> SystemScores:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 TEXT_ROWS = 50_000  # of a regression on TF-IDF, and of the search for near duplicates
 TEXT_CHARACTERS = 6_000_000  # the same, where texts are long: a gigabyte of counted pieces
 PROBE_ROWS = 10_000  # that the pretrained model embeds: some minutes on one core
+TRAIN_ROWS = 1_000  # that a trained model is scored on, beside the validation split
 WORDS = 500_000  # of the letter tree
 
 

@@ -120,6 +120,10 @@ def _sentences(track: TrackScores, metrics: Metrics) -> Iterator[str]:
             for measure, change, p in _tested(track, "before", metrics)
         ]
         yield f"After - before: {', '.join(changes)}."
+    if track.train:
+        known = [measure for measure in _columns(track.own)[:2] if measure.key in track.train]
+        seen = [f"{measure.title} {measure.text(track.train[measure.key])}" for measure in known]
+        yield f"The model on rows that it was trained on: {', '.join(seen)}."
     if track.mcnemar:
         yield f"McNemar's test: {p_value_text(track.mcnemar['p_value'])}."
     for text in _led_measures(track, metrics):

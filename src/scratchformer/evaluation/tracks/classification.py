@@ -18,7 +18,13 @@ from scratchformer.evaluation.controls.linear import (
     regression,
     tfidf_regression,
 )
-from scratchformer.evaluation.controls.sampling import PROBE_ROWS, Drawn, draw, draw_texts
+from scratchformer.evaluation.controls.sampling import (
+    PROBE_ROWS,
+    TRAIN_ROWS,
+    Drawn,
+    draw,
+    draw_texts,
+)
 from scratchformer.evaluation.measures.temperature import fit_temperature, rescale
 from scratchformer.evaluation.reports.classification import (
     LabelledRows,
@@ -27,6 +33,7 @@ from scratchformer.evaluation.reports.classification import (
     prediction_table,
 )
 from scratchformer.evaluation.reports.scores import Scored, values
+from scratchformer.evaluation.significance.resampling import Columns
 from scratchformer.evaluation.tracks.class_tables import (
     calibration_table,
     change_tables,
@@ -124,7 +131,12 @@ def evaluate_classification(track: TrackName, info: Info, settings: Settings) ->
     )
     return TrackReport(
         track_metrics(
-            track, scored, test.groups, settings.resampling, {"task": info.task, **facts}
+            track,
+            scored,
+            test.groups,
+            settings.resampling,
+            _on_training_rows(rows, calibration.temperature),
+            {"task": info.task, **facts},
         ),
         {
             prediction_file(track, name): prediction_table(test, said)
@@ -134,6 +146,15 @@ def evaluate_classification(track: TrackName, info: Info, settings: Settings) ->
         rows.warnings,
         calibration,
     )
+
+
+def _on_training_rows(rows: _Track, temperature: float) -> Columns:
+    """What the measures of the track's own model on some training rows are sums of."""
+    drawn = draw(rows.info.counts["train"], TRAIN_ROWS, rows.settings.seed)
+    places = pa.array(drawn.rows)
+    labelled = LabelledRows.of(load_split(rows.name, "train").take(places), rows.test.labels)
+    said = _OWN[rows.name](open_split(rows.name, "train").take(places), rows.settings)
+    return columns_of(labelled, rescale(said, temperature))
 
 
 def _scratch_model(rows: _Track) -> dict[str, Classified]:
@@ -252,6 +273,14 @@ def _pretrained_tables(
     return change_tables(rows.test, pair, texts, rows.settings.resampling)
 
 
+def _finetuned(table: pa.Table, settings: Settings) -> Probabilities:
+    return classify_probabilities(FINETUNED_MODEL, table, settings.batch_size)
+
+
+_OWN: Mapping[TrackName, Callable[[pa.Table, Settings], Probabilities]] = {
+    "scratch": scratch_probabilities,
+    "finetune": _finetuned,
+}
 _MODELS: Mapping[TrackName, Callable[[_Track], dict[str, Classified]]] = {
     "scratch": _scratch_model,
     "finetune": _pretrained_models,

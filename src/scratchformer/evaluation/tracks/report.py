@@ -10,7 +10,7 @@ import pyarrow as pa
 from scratchformer.base.layout import TRACKS, TrackName
 from scratchformer.evaluation.reports.comparison import Record
 from scratchformer.evaluation.reports.scores import Scored, differences, scores, values
-from scratchformer.evaluation.significance.resampling import Resampling
+from scratchformer.evaluation.significance.resampling import Columns, Resampling
 from scratchformer.params import Params, Pretrained
 from scratchformer.record.calibration import Calibration
 
@@ -65,6 +65,7 @@ def track_metrics(
     systems: Mapping[str, Scored],
     groups: Sequence[str],
     resampling: Resampling,
+    train: Columns,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """A track of reports/metrics.json, see `record.metrics`.
@@ -72,6 +73,7 @@ def track_metrics(
     Args:
         systems: the track's own model and all others.
         groups: the group of each test row.
+        train: what the measures of the own model on some training rows are sums of.
         facts: `task`, and what else is told once.
     """
     own = TRACKS[track].system
@@ -92,6 +94,7 @@ def track_metrics(
         "groups": len(set(groups)),
         **_in_places(track, found),
         "valid": _in_places(track, valid),
+        "train": {"rows": next(iter(train.values())).shape[0], **values(train)},
         **delta,
         "against": against,
     }

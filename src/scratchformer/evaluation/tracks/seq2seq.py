@@ -1,18 +1,19 @@
 """Sequence-to-sequence systems of a track on the test split: its model, and controls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scratchformer.base.layout import FINETUNED_MODEL, TRACKS, TrackName
+from scratchformer.base.layout import FINETUNED_MODEL, TRACKS, SplitName, TrackName
 from scratchformer.base.terminal import progress
 from scratchformer.data.preparation.prepared import Info, load_split
 from scratchformer.data.tokenized.read import load_tokenized_info, open_split
 from scratchformer.evaluation.controls.left_out import CannotFitError
-from scratchformer.evaluation.controls.sampling import draw, draw_texts, draw_words
+from scratchformer.evaluation.controls.sampling import TRAIN_ROWS, draw, draw_texts, draw_words
 from scratchformer.evaluation.controls.sequence import letters_by_context, nearest_targets
 from scratchformer.evaluation.measures.edit_distance import Unit
 from scratchformer.evaluation.reports.comparison import Record
@@ -43,6 +44,10 @@ from scratchformer.pretrained.hub.loading import (
 )
 from scratchformer.record.systems import SYSTEMS
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_TITLES: Mapping[SplitName, str] = {"train": "training", "valid": "validation", "test": "test"}
 VALID_ROWS = 2_000  # validation rows that are decoded, at most: decoding is what takes time
 
 
@@ -76,41 +81,44 @@ def evaluate_seq2seq(track: TrackName, info: Info, settings: Settings) -> TrackR
     both = _Track(
         track,
         settings,
-        _some_of_valid(track, test, settings.seed),
+        _some(track, "valid", VALID_ROWS, test, settings.seed),
         _Split("test rows", test, open_split(track, "test")),
     )
     outputs = {**_MODELS[track](both), **_controls(both)}
     tables = {name: prediction_table(test, each[1]) for name, each in outputs.items()}
     scored = {name: _scored(both, each, tables[name]) for name, each in outputs.items()}
     own = TRACKS[track].system
+    train = _some(track, "train", TRAIN_ROWS, test, settings.seed)
+    (on_train,) = _OWN[track]([train], settings)
+    of_train, _ = columns_of(train.rows, on_train, prediction_table(train.rows, on_train))
     other = "before" if "before" in tables else _strongest(tables, own)
     facts: dict[str, object] = {"task": info.task, "output": test.kind}
     if "before" in tables and len(set(test.groups)) == len(test.groups):
         facts["mcnemar"] = mcnemar(exact_rows(tables[own]), exact_rows(tables["before"]))
     over = "" if other == "before" else f"-over-{other}"
     return TrackReport(
-        track_metrics(track, scored, test.groups, settings.resampling, facts),
+        track_metrics(track, scored, test.groups, settings.resampling, of_train, facts),
         {prediction_file(track, name): table for name, table in tables.items()},
         {f"effect-by-length{over}": _by_length(both, tables[own], tables[other])},
         both.warnings,
     )
 
 
-def _some_of_valid(track: TrackName, test: SequenceRows, seed: int) -> _Split:
-    """At most `VALID_ROWS` validation rows, scored as the test rows are."""
-    split = load_split(track, "valid")
-    drawn = draw(split.num_rows, VALID_ROWS, seed)
+def _some(track: TrackName, name: SplitName, limit: int, test: SequenceRows, seed: int) -> _Split:
+    """At most `limit` rows of another split, scored as the test rows are."""
+    split = load_split(track, name)
+    drawn = draw(split.num_rows, limit, seed)
     columns = split.take(pa.array(drawn.rows)).to_pydict()
     rows = SequenceRows(
         columns["id"], columns["source"], columns["targets"], columns["group"],
         test.kind, test.unit, test.lowercase,
     )  # fmt: skip
-    tokenized = open_split(track, "valid")
+    tokenized = open_split(track, name)
     row = tokenized.column("row")
     kept = tokenized.filter(pc.is_in(row, value_set=pa.array(drawn.rows, row.type)))
     place = pa.array(np.searchsorted(drawn.rows, kept.column("row").to_numpy()), row.type)
     index = kept.schema.get_field_index("row")
-    return _Split("validation rows", rows, kept.set_column(index, "row", place))
+    return _Split(f"{_TITLES[name]} rows", rows, kept.set_column(index, "row", place))
 
 
 def _scored(both: _Track, outputs: Outputs, table: pa.Table) -> Scored:
@@ -121,37 +129,50 @@ def _scored(both: _Track, outputs: Outputs, table: pa.Table) -> Scored:
 
 
 def _scratch_model(both: _Track) -> dict[str, Outputs]:
-    valid, test = (
-        scratch_output(split.tokenized, len(split.rows.ids), both.settings, split.name)
-        for split in (both.valid, both.test)
-    )
+    valid, test = _scratch_outputs([both.valid, both.test], both.settings)
     return {"scratch": (valid, test)}
 
 
 def _pretrained_models(both: _Track) -> dict[str, Outputs]:
     """Before and after fine-tuning; the from-scratch model if it has the same rows."""
-    outputs = {
-        "before": _pretrained_output(both, before=True),
-        "after": _pretrained_output(both, before=False),
+    splits, settings = [both.valid, both.test], both.settings
+    model = load_seq2seq(settings.pretrained)
+    tell_target_language(model, FINETUNED_MODEL)
+    before = _decoded(model, splits, settings, "before")
+    after = _finetuned_outputs(splits, settings)
+    outputs: dict[str, Outputs] = {
+        "before": (before[0], before[1]),
+        "after": (after[0], after[1]),
     }
     if same_rows():
-        scratch_rows = _some_of_valid("scratch", both.test.rows, both.settings.seed)
+        valid = _some("scratch", "valid", VALID_ROWS, both.test.rows, settings.seed)
         test = _Split(both.test.name, both.test.rows, open_split("scratch", "test"))
-        outputs |= _scratch_model(_Track("scratch", both.settings, scratch_rows, test))
+        outputs |= _scratch_model(_Track("scratch", settings, valid, test))
     return outputs
 
 
-def _pretrained_output(both: _Track, *, before: bool) -> Outputs:
-    """What the pretrained model predicts without, or with, fine-tuning."""
-    if before:
-        model = load_seq2seq(both.settings.pretrained)
-        tell_target_language(model, FINETUNED_MODEL)
-    else:
-        model = load_finetuned(FINETUNED_MODEL, task="seq2seq")
+def _scratch_outputs(splits: Sequence[_Split], settings: Settings) -> list[SequenceOutput]:
+    """What the from-scratch model predicts."""
+    return [
+        scratch_output(split.tokenized, len(split.rows.ids), settings, split.name)
+        for split in splits
+    ]
+
+
+def _finetuned_outputs(splits: Sequence[_Split], settings: Settings) -> list[SequenceOutput]:
+    """What the fine-tuned model predicts."""
+    model = load_finetuned(FINETUNED_MODEL, task="seq2seq")
+    return _decoded(model, splits, settings, "after")
+
+
+def _decoded(
+    model: "PreTrainedModel", splits: Sequence[_Split], settings: Settings, when: str
+) -> list[SequenceOutput]:
+    """What a pretrained model predicts, without or with fine-tuning."""
     tokenizer = load_tokenizer_folder(FINETUNED_MODEL)
     outputs = []
-    for split in (both.valid, both.test):
-        rows, when = len(split.rows.ids), "before" if before else "after"
+    for split in splits:
+        rows = len(split.rows.ids)
         with progress(f"evaluate: decoding {split.name}, {when}", rows) as bar:
             outputs.append(
                 pretrained_output(
@@ -159,13 +180,13 @@ def _pretrained_output(both: _Track, *, before: bool) -> Outputs:
                     tokenizer,
                     split.tokenized,
                     rows,
-                    beam_size=both.settings.beam_size,
+                    beam_size=settings.beam_size,
                     max_length=load_tokenized_info("finetune")["max_target_length"],
-                    batch_size=both.settings.batch_size,
+                    batch_size=settings.batch_size,
                     advance=bar.advance,
                 )
             )
-    return outputs[0], outputs[1]
+    return outputs
 
 
 def _controls(both: _Track) -> dict[str, Outputs]:
@@ -214,6 +235,10 @@ def _strongest(tables: Mapping[str, pa.Table], own: str) -> str:
 _CLASSICAL = {
     "words": ("igtree", draw_words, letters_by_context),
     "sentences": ("nearest", draw_texts, _nearest),
+}
+_OWN: Mapping[TrackName, Callable[[Sequence[_Split], Settings], list[SequenceOutput]]] = {
+    "scratch": _scratch_outputs,
+    "finetune": _finetuned_outputs,
 }
 _MODELS: Mapping[TrackName, Callable[[_Track], dict[str, Outputs]]] = {
     "scratch": _scratch_model,

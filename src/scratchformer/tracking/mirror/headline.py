@@ -53,6 +53,8 @@ def _scores(metrics: Metrics) -> Iterator[Figure]:
             for key in main:
                 if key in of_split:
                     yield Figure(f"{split}/{track.name}.{key}", of_split[key], track.name, split)
+        if main[0] in track.train:
+            yield Figure(f"train/{track.name}.{main[0]}", track.train[main[0]])
         if "ece" in own.scores:
             yield Figure(f"test/{track.name}.ece", own.scores["ece"], track.name, "test")
         for other in _compared(track, main[0]):

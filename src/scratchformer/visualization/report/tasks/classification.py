@@ -10,6 +10,7 @@ from scratchformer.data.preparation.prepared import Info
 from scratchformer.data.tokenized.columns import input_table
 from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.evaluation.measures.calibration import ReliabilityBin
+from scratchformer.evaluation.measures.coverage import CoveragePoint
 from scratchformer.params import Params
 from scratchformer.pretrained.hub.inputs import load_inputs
 from scratchformer.pretrained.hub.loading import (
@@ -28,6 +29,7 @@ from scratchformer.visualization.analysis.predictions import (
 from scratchformer.visualization.analysis.projection import neighbour_agreement, neighbourhoods
 from scratchformer.visualization.plots.calibration import reliability_diagram
 from scratchformer.visualization.plots.confusion import confusion_matrix
+from scratchformer.visualization.plots.coverage import coverage_curve
 from scratchformer.visualization.plots.embeddings import sentence_map
 from scratchformer.visualization.plots.subgroup_deltas import subgroup_deltas
 from scratchformer.visualization.report.attribution import attribution_items
@@ -52,6 +54,7 @@ def errors(track: TrackName, systems: Systems, info: Info, count: int) -> Sectio
             or_missing("Effect by class", _effects(track, "class", names)) if compared else (),
             or_missing("Effect by length", _effects(track, "length", names)) if compared else (),
             or_missing("Calibration", _calibration(track, systems)),
+            or_missing("Answers withheld", _coverage(track)),
             or_missing("Rows that changed", _flips(track, names, count)) if compared else (),
             or_missing("Near duplicates", _near_duplicates(track, count)) if compared else (),
         ),
@@ -110,6 +113,47 @@ def _calibration(track: TrackName, systems: Systems) -> Iterator[Item]:
         "80% confidence are right in 80% of the cases; below it a system is too sure of itself. "
         "ECE, the expected calibration error, is the mean distance to that line over rows.",
         reliability_diagram(curves, f"Calibration, {rows:,} test rows"),
+    )
+
+
+def _coverage(track: TrackName) -> Iterator[Item]:
+    table = load_table(f"{track}-coverage", [])
+    thresholds = load_table(f"{track}-thresholds", [])
+    curve = [
+        CoveragePoint(row["threshold"], row["answered"], row["accuracy"])
+        for row in table.to_dict("records")
+    ]
+    chosen = thresholds.to_dict("records")
+    yield Picture(
+        f"{track}-coverage",
+        "Answers withheld where the model is unsure",
+        "With `scratchformer predict --threshold` the model answers only where its probability is "
+        "high enough: fewer answers (to the left), and more of them right. The marks are "
+        "thresholds that reach a wanted accuracy on the validation split.",
+        coverage_curve(
+            curve,
+            [
+                CoveragePoint(row["threshold"], row["test_answered"], row["test_accuracy"])
+                for row in chosen
+            ],
+            "Accuracy of the answered test rows",
+        ),
+    )
+    yield Table(
+        "Thresholds for a wanted accuracy",
+        "Chosen on the validation split, then tried on the test split, whose rows may be harder.",
+        ["wanted", "threshold", "validation: answered", "right", "test: answered", "right "],
+        [
+            [
+                f"{row['target']:.0%}",
+                f"{row['threshold']:.3f}",
+                *(f"{row[key]:.1%}" for key in (
+                    "valid_answered", "valid_accuracy", "test_answered", "test_accuracy",
+                )),
+            ]
+            for row in chosen
+        ],
+        ["threshold", "validation: answered", "right", "test: answered", "right "],
     )
 
 

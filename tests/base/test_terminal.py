@@ -80,6 +80,46 @@ def test_the_summary_escapes_what_looks_like_markup(capsys: pytest.CaptureFixtur
     assert "[red]7[/]" in shown and "warning: [bold]low[/]" in shown
 
 
+LONG = Summary(
+    "evaluate",
+    [("letters by their context (IGTree)", "word error rate 38.6 % [37.3, 39.7]  phonemes 8.6 %")],
+    [Path("reports/a-folder-with-a-long-name/and-another-one-below-it/metrics.json")],
+    ["a warning that is longer than a narrow terminal has room for, and is not cut either"],
+    [("reports/report.html", "open it in a browser")],
+)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("color", [True, False])
+def test_a_summary_fits_the_terminal_and_nothing_is_cut(
+    width: int, color: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR" if color else "NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_summary(LONG, 3)
+    shown = capsys.readouterr().out
+    assert ("\x1b[33m" in shown) == color
+    table = [line for line in shown.splitlines() if line.startswith(("┌", "│", "└"))]
+    assert table and max(map(len, table)) <= width
+    cells = [line.strip("│").split("│") for line in table[1:-1]]
+    first, second = ("".join(part.strip() for part in side) for side in zip(*cells, strict=True))
+    for text, column in ((LONG.rows[0], 0), (LONG.outputs[0].as_posix(), 1)):
+        wanted = "".join((text[0] if column == 0 else str(text)).split())
+        assert wanted in (first, second)[column].replace(" ", "")
+    assert "…" not in shown and LONG.warnings[0] in shown
+
+
+def test_into_a_pipe_every_row_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(LONG, 3)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:2] == ["evaluate  (3 s)", "  " + "  ".join(LONG.rows[0])]
+    assert shown[2].split() == ["output", LONG.outputs[0].as_posix()]
+    assert shown[-2:] == ["Look next at", "  reports/report.html  open it in a browser"]
+    assert all(line.isascii() for line in shown)
+
+
 @pytest.mark.parametrize(
     ("root", "expected"),
     [

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # Control characters but the line break; C1 (from 128 on) has no pictures.
 _PICTURES = {chr(code): chr(0x2400 + code) for code in range(32) if code != ord("\n")}
@@ -22,6 +25,7 @@ class Summary:
     rows: list[tuple[str, str]]
     outputs: list[Path]
     warnings: list[str] = field(default_factory=list)
+    look: list[tuple[str, str]] = field(default_factory=list)  # what to look at next, and how
 
 
 class Progress(Protocol):
@@ -95,21 +99,41 @@ def say(message: str) -> None:
 
 
 def print_summary(summary: Summary, seconds: float) -> None:
-    """Print the table that ends a stage."""
+    """Print the table that ends a stage: as wide as the terminal, or, into a file or a pipe, one
+    line a row, however long, that other programs can read."""
     from rich.console import Console
+    from rich.markup import escape
+
+    title = f"{summary.title}  ({seconds:,.0f} s)"
+    rows = [*summary.rows, *(("output", path.as_posix()) for path in summary.outputs)]
+    console = Console()
+    if console.is_terminal:
+        console.print(_table(title, rows))
+    else:
+        print(title)
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, value in rows:
+            print(visible(f"  {name:{width}}  {value}"))
+    for warning in summary.warnings:
+        console.print(f"[yellow]warning[/]: {escape(visible(warning))}", soft_wrap=True)
+    if summary.look:
+        console.print("\nLook next at", soft_wrap=True)
+        width = max(len(how) for how, _ in summary.look)
+        for how, what in summary.look:
+            console.print(f"  {escape(how):{width}}  {escape(what)}", soft_wrap=True)
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> "Table":
+    """For a person's eyes: nothing is cut, long cells are folded."""
     from rich.markup import escape
     from rich.table import Table
 
-    title = f"{summary.title}  ({seconds:,.0f} s)"
     table = Table(title=title, show_header=False, title_justify="left")
-    for name, value in summary.rows:
-        table.add_row(escape(name), escape(value))
-    for path in summary.outputs:
-        table.add_row("output", escape(path.as_posix()))
-    console = Console()
-    console.print(table)
-    for warning in summary.warnings:
-        console.print(f"[yellow]warning[/]: {escape(warning)}", soft_wrap=True)
+    for _ in range(2):
+        table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(escape(visible(name)), escape(visible(value)))
+    return table
 
 
 def warn(message: str) -> None:

@@ -50,6 +50,13 @@ def visualize(params: Params, run: "StageRun") -> Summary:
             *(f"not shown: {item.title}: {item.reason}" for item in contents.missing),
             *([f"no playground: {obstacle}"] if obstacle else []),
         ],
+        [
+            (str(HTML_REPORT), "all results on one page: open it in a browser"),
+            *([] if obstacle else [(str(PLAYGROUND), "the from-scratch model, running there")]),
+            ("scratchformer ui", "runs, curves and models in MLflow"),
+            ("scratchformer predict TEXT", "ask the model; --model models/finetuned the other"),
+            ("dvc metrics diff", "what changed since the last commit"),
+        ],
     )
 
 

@@ -83,7 +83,7 @@ class Recorder:
         self.row("train", state.step, values)
         self.row("speed", state.step, speed)
         pace = f"{speed['tokens_per_second']:,.0f}"
-        self._bar.advance(loss=f"{loss:.3f}", tokens_per_second=pace)
+        self._bar.advance(1, **{"loss": f"{loss:.3f}", "tokens/s": pace})
 
     def validation(self, step: int, found: Validation) -> None:
         """Tell the scores of a validation, and its samples."""

@@ -93,5 +93,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         named = {f"train.{name}": value for name, value in values.items()}
         self._on_log(named | {f"speed.{name}": value for name, value in speed.items()}, step)
         self._bar.advance(
-            0, loss=f"{values['loss']:.3f}", tokens_per_second=f"{speed['tokens_per_second']:,.0f}"
+            0,
+            **{
+                "loss": f"{values['loss']:.3f}",
+                "tokens/s": f"{speed['tokens_per_second']:,.0f}",
+            },
         )

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,23 @@ def test_an_atlas_is_walked_through_by_head_and_token(
     assert "before: " in found["mean"] and "c 50 %" in found["mean"]
     assert found["pressed"] == ["c"]
     assert found["panels"] == ["before", "after", "after minus before"] and found["canvases"] == 3
+
+
+def test_a_row_leads_to_its_attention(ask: Callable[[list[Item], str], Any]) -> None:
+    both = explorer(60)
+    shown = both.rows["text"].iloc[40]
+    walk = small_atlas()
+    examples = [walk.examples[0], replace(walk.examples[0], title="that row", row=shown)]
+    items = [replace(walk, name="x-atlas", examples=examples), replace(both, name="x-explorer")]
+    found = ask(items, """
+        set(all("#x-explorer select")[3], "seen");
+        const link = $("#x-explorer tbody a");
+        link.click();
+        return { text: link.parentElement.textContent, href: link.getAttribute("href"),
+                 links: all("#x-explorer tbody a").length,
+                 chosen: $("#x-atlas select").selectedOptions[0].textContent };""")
+    assert found["text"] == f"{shown} attention" and found["href"] == "#x-atlas"
+    assert found["chosen"] == "that row" and found["links"] == 1
 
 
 def test_an_explorer_searches_filters_and_sorts(ask: Callable[[list[Item], str], Any]) -> None:

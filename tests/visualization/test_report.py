@@ -18,8 +18,9 @@ from scratchformer.visualization.analysis.attention import Attention
 from scratchformer.visualization.analysis.predictions import UnavailableError
 from scratchformer.visualization.plots.style import save
 from scratchformer.visualization.report.first_screen import Answer, Check, FirstScreen, Number
+from scratchformer.visualization.report.page import write as write_module
 from scratchformer.visualization.report.page.atlas import MAX_BYTES, atlas_data
-from scratchformer.visualization.report.page.explorer import explorer_data, kept_rows
+from scratchformer.visualization.report.page.explorer import Look, explorer_data, kept_rows
 from scratchformer.visualization.report.page.hover import line_points
 from scratchformer.visualization.report.page.items import (
     Atlas,
@@ -72,6 +73,29 @@ def atlas(examples: int = 1, size: int = 3) -> Atlas:
     attention = Attention(maps, tokens, tokens, "token", "token")
     example = AtlasExample(EVIL, {EVIL: {"before": attention, "after": attention}})
     return Atlas("atlas", EVIL, EVIL, [example] * examples)
+
+
+def test_a_page_that_would_be_too_large_has_fewer_rows_to_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = explorer(2000)
+    monkeypatch.setattr(write_module, "MAX_BYTES", 120_000)
+    contents, _, _ = write(tmp_path, [many])
+    assert contents.size <= 120_000 and not contents.too_large
+    assert 100 <= len(contents.data["explorer"]["text"]) < 2000
+    monkeypatch.setattr(write_module, "MAX_BYTES", 1000)
+    contents, _, _ = write(tmp_path, [many])
+    assert contents.too_large and len(contents.data["explorer"]["text"]) >= 100
+
+
+def test_rows_link_to_what_else_the_page_has_of_them() -> None:
+    table = rows(8)
+    some = Explorer("x-explorer", "t", "h", table, ("a", "b"), "m", True)
+    shown = table["text"].iloc[7]
+    looks = [Look(shown, "x-atlas", "attention", 2), Look("elsewhere", "x-atlas", "attention", 0)]
+    data = explorer_data(some, looks, 1)
+    (place,) = data["links"]
+    assert data["text"][place] == shown and data["links"][place] == [["x-atlas", "attention", 2]]
 
 
 def rows(count: int = 3) -> pd.DataFrame:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 PLOTS_IN_GIT = ("scratch-scores", "scratch-layers", "finetune-scores")
 
 
+_TOO_LARGE = (
+    "the report has {size:.1f} MB, more than 3 MB: slow to mail and to open; lower "
+    "visualize.attention_examples or visualize.projection_points"
+)
+
+
 def visualize(params: Params, run: "StageRun") -> Summary:
     """Draw every figure and write the report; what cannot be drawn is named in it with a reason."""
     import shutil
@@ -49,6 +55,7 @@ def visualize(params: Params, run: "StageRun") -> Summary:
         [
             *(f"not shown: {item.title}: {item.reason}" for item in contents.missing),
             *([f"no playground: {obstacle}"] if obstacle else []),
+            *([_TOO_LARGE.format(size=contents.size / 1e6)] if contents.too_large else []),
         ],
         [
             (str(HTML_REPORT), "all results on one page: open it in a browser"),

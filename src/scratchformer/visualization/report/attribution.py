@@ -34,4 +34,5 @@ def attribution_items(pair: PretrainedPair, info: Info, count: int) -> Iterator[
                 f"What speaks for {label}: {text}\n(shares of all contributions; they explain "
                 f"{found.change:+.2f} of logit, with an error of {found.error:+.3f})",
             ),
+            example.text,
         )

@@ -15,6 +15,7 @@ from scratchformer.visualization.analysis.model_input import ModelInput, model_i
 from scratchformer.visualization.analysis.predictions import (
     UnavailableError,
     load_predictions,
+    load_table,
     right_rows,
 )
 from scratchformer.visualization.plots.attention import attention_grid
@@ -54,6 +55,7 @@ ATLAS_HOW = (
     "Heads are sorted by what they do in this text, measured; the number is the share of their "
     "weight that goes there."
 )
+_TRIED = 20  # rows of an outcome, of which one must be short enough to be drawn
 _FIRST_ROWS = 5000  # hold every length; tokenizing millions would take longer than drawing
 
 
@@ -120,6 +122,7 @@ class Example:
     row: ModelInput
     answer: str | None  # written by a decoder; null where the answer is a label
     title: str
+    text: str | None = None  # of a test row
 
 
 def example_rows(pair: PretrainedPair, info: Info, count: int) -> list[Example]:
@@ -145,9 +148,32 @@ def example_rows(pair: PretrainedPair, info: Info, count: int) -> list[Example]:
             pair.read(texts[place]),
             None if task.labelled else answers[place],
             shorten(printable(texts[place].replace("\t", " / ")), 80),
+            texts[place],
         )
         for place in chosen
     ]
+
+
+def changed_rows(pair: PretrainedPair, info: Info) -> list[Example]:
+    """Of the rows that fine-tuning fixed, broke or left wrong, the one whose true class moved
+    most: where a person wants to see the attention. None of a model that writes."""
+    if not TASKS[info.task].labelled:
+        return []
+    try:
+        table = load_table("finetune-changes", ["id", "outcome", "text"])
+    except UnavailableError:
+        return []
+    examples = []
+    for outcome in ("fixed", "broken", "still wrong"):
+        part = table[table["outcome"] == outcome]
+        order = part.assign(size=-part["gain"].abs()).sort_values(["size", "id"])
+        for text in order["text"].head(_TRIED):
+            row = pair.read(text)
+            if len(row.tokens) <= MAX_TOKENS:
+                title = f"{outcome}: {shorten(printable(text.replace(chr(9), ' / ')), 80)}"
+                examples.append(Example(row, None, title, text))
+                break
+    return examples
 
 
 def attention_items(
@@ -172,11 +198,16 @@ def attention_items(
         ATLAS_HOW,
         [
             AtlasExample(
-                example.title, {KINDS[kind][0]: sides for kind, sides in found.items()}
+                example.title,
+                {KINDS[kind][0]: sides for kind, sides in found.items()},
+                example.text,
             )
             for example, found in [
                 *zip(examples, maps, strict=True),
-                *((each, pair.attention(each.row, each.answer)) for each in own),
+                *(
+                    (each, pair.attention(each.row, each.answer))
+                    for each in [*own, *changed_rows(pair, info)]
+                ),
             ]
         ],
     )

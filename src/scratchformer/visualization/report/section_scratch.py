@@ -93,9 +93,11 @@ def _attention(
         ATLAS_HOW,
         [
             AtlasExample(
-                shown, {KINDS[kind][0]: {"from scratch": each} for kind, each in maps.items()}
+                shown,
+                {KINDS[kind][0]: {"from scratch": each} for kind, each in maps.items()},
+                looked_at[place][0] if place < len(looked_at) else None,
             )
-            for shown, maps in found
+            for place, (shown, maps) in enumerate(found)
         ],
     )
     yield from missing

@@ -127,5 +127,11 @@ function atlas(root, data) {
     return `rgba(${signed && value < 0 ? "213, 94, 0" : mark}, ${strength.toFixed(3)})`;
   }
 
+  // Rows of an explorer link here.
+  root.pick = (index) => {
+    example.value = index;
+    newExample();
+  };
+
   newExample();
 }

@@ -49,7 +49,7 @@ def _example(example: AtlasExample) -> dict[str, Any]:
                 ],
             }
         )
-    return {"title": example.title, "kinds": kinds}
+    return {"title": example.title, "row": example.row, "kinds": kinds}
 
 
 def _packed(attention: Attention) -> dict[str, Any]:

@@ -23,7 +23,7 @@ function explorer(root, data) {
     [["", "all"], ["0", `up to ${low}`], ["1", `${low + 1} to ${high}`], ["2", `above ${high}`]], restart);
   const [sortLabel, sort] = choice("sort by", [
     ["gain", "largest gain"], ["loss", "largest loss"], ["sure", `${second}: highest score`],
-    ["unsure", `${second}: lowest score`], ["long", "longest"], ["text", "by text"],
+    ["unsure", `${second}: lowest score`], ["seen", "with attention first"], ["long", "longest"], ["text", "by text"],
   ], restart);
   const count = make("p", { className: "read soft", "aria-live": "polite" });
   const body = make("tbody");
@@ -55,6 +55,7 @@ function explorer(root, data) {
       loss: (i) => data.score_after[i] - data.score_before[i],
       sure: (i) => -data.score_after[i],
       unsure: (i) => data.score_after[i],
+      seen: (i) => (i in data.links ? 0 : 1),
       long: (i) => -sizes[i],
     };
     const found = [...data.text.keys()].filter((i) =>
@@ -75,9 +76,18 @@ function explorer(root, data) {
   function row(i) {
     const name = data.outcomes[data.outcome[i]];
     const cells = [data.text[i], ...["label", "before", "after"].map((c) => data.answers[data[c][i]])];
+    const links = (data.links[i] ?? []).map(([id, title, example]) => {
+      const link = make("a", { href: `#${id}`, textContent: title });
+      if (example !== null) link.addEventListener("click", () => document.getElementById(id).pick(example));
+      return link;
+    });
     return make("tr", {},
       make("td", { className: `tag ${name.replace(" ", "-")}`, textContent: name }),
-      ...cells.map((text) => make("td", { textContent: text, dir: "auto" })),
+      ...cells.map((text, place) => {
+        const cell = make("td", { textContent: text, dir: "auto" });
+        if (place === 0) for (const link of links) cell.append(" ", link);
+        return cell;
+      }),
       ...["score_before", "score_after"].map((c) =>
         make("td", { className: "number", textContent: data[c][i].toFixed(2) })));
   }

@@ -20,6 +20,7 @@ class Picture:
     title: str
     how: str
     figure: Figure
+    row: str | None = None  # the text of the test row that it is about
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ class AtlasExample:
 
     Attributes:
         title: how the text is called.
+        row: the whole text, where it is that of a test row.
         maps: kind of attention ("Encoder self-attention") → side ("before", "after") → maps.
     """
 
     title: str
     maps: Mapping[str, Mapping[str, Attention]]
+    row: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from scratchformer.visualization.html import csp_hash, environment, inert_json, 
 from scratchformer.visualization.plots.style import DPI, save
 from scratchformer.visualization.report.first_screen import FirstScreen
 from scratchformer.visualization.report.page.atlas import atlas_data
-from scratchformer.visualization.report.page.explorer import explorer_data
+from scratchformer.visualization.report.page.explorer import MAX_ROWS, Look, explorer_data
 from scratchformer.visualization.report.page.hover import line_points
 from scratchformer.visualization.report.page.items import (
     Atlas,
@@ -32,6 +32,9 @@ from scratchformer.visualization.report.page.items import (
 
 SCRIPTS = ("hover.js", "atlas.js", "explorer.js", "start.js")
 _CSS_DPI = 96
+MAX_BYTES = 3_000_000
+"""Of the page: it is mailed and opened on telephones. Explorers give way first."""
+_LEAST_ROWS = 100  # of an explorer
 
 
 @dataclass
@@ -42,7 +45,20 @@ class Contents:
     tables: list[str] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)  # by the name of an item, for the program
+    explorers: list[Explorer] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)  # what shows more of single rows
     size: int = 0  # bytes of the page
+
+    @property
+    def too_large(self) -> bool:
+        return self.size > MAX_BYTES
+
+    def fill_explorers(self, most: int) -> None:
+        """Give the explorers at most `most` rows, with links to what else the page has of them."""
+        for each in self.explorers:
+            track = each.name.partition("-")[0]
+            looks = [look for look in self.looks if look.name.startswith(f"{track}-")]
+            self.data[each.name] = explorer_data(each, looks, most)
 
 
 @dataclass(frozen=True)
@@ -73,16 +89,22 @@ def write_report(
         (section, list(_shown(section, contents, figures))) for section in sections
     ]
     script, style = read_files(__package__, *SCRIPTS), read_files(__package__, "page.css")
-    html = environment(__package__).get_template("page.html.jinja").render(
-        first=first,
-        top=top,
-        sections=parts,
-        script=script,
-        style=style,
-        script_hash=csp_hash(script),
-        style_hash=csp_hash(style),
-        data=inert_json(contents.data),
-    )
+    template, most = environment(__package__).get_template("page.html.jinja"), MAX_ROWS
+    while True:
+        contents.fill_explorers(most)
+        html = template.render(
+            first=first,
+            top=top,
+            sections=parts,
+            script=script,
+            style=style,
+            script_hash=csp_hash(script),
+            style_hash=csp_hash(style),
+            data=inert_json(contents.data),
+        )
+        if len(html.encode()) <= MAX_BYTES or most <= _LEAST_ROWS or not contents.explorers:
+            break
+        most = max(_LEAST_ROWS, most // 2)
     with write_whole(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
     contents.size = page.stat().st_size
@@ -99,9 +121,15 @@ def _shown(section: Section, contents: Contents, figures: Path) -> Iterator[_Sho
                 yield _Shown("table", item)
             case Atlas():
                 contents.data[_new(item.name, contents)] = atlas_data(item)
+                contents.looks += [
+                    Look(example["row"], item.name, "attention", place)
+                    for place, example in enumerate(contents.data[item.name]["examples"])
+                    if example["row"] is not None
+                ]
                 yield _Shown("atlas", item)
             case Explorer():
-                contents.data[_new(item.name, contents)] = explorer_data(item)
+                contents.data[_new(item.name, contents)] = None  # when all looks are known
+                contents.explorers.append(item)
                 yield _Shown("explorer", item)
             case Missing():
                 contents.missing.append(item)
@@ -111,6 +139,8 @@ def _shown(section: Section, contents: Contents, figures: Path) -> Iterator[_Sho
 def _picture(picture: Picture, contents: Contents, figures: Path) -> _Shown:
     """Save a picture, and embed it: WebP without loss takes a third of the bytes of PNG or SVG."""
     contents.pictures.append(_new(picture.name, contents))
+    if picture.row is not None:
+        contents.looks.append(Look(picture.row, picture.name, "attribution"))
     png, _, box = save(picture.figure, figures, picture.name)
     points = line_points(picture.figure, box)
     if points:

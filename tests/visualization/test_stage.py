@@ -172,4 +172,7 @@ def test_texts_of_the_user_stand_in_the_atlas_and_long_ones_have_a_reason(
     assert [example.title for example in finetune][1] == "the weak liver"
     assert list(finetune[1].maps["Encoder self-attention"]) == ["before", "after"]
     assert any("'aaaaa" in reason and "has 71 tokens; at most 64" in reason for reason in reasons)
-    assert len(finetune) == 3  # the model itself cuts at 64 tokens: what it reads can be shown
+    # The model itself cuts at 64 tokens: what it reads can be shown.
+    assert finetune[2].title.startswith("fever fever")
+    changed = [example.title.partition(":")[0] for example in finetune[3:]]
+    assert changed == ["fixed", "broken", "still wrong"]

@@ -14,9 +14,9 @@ import torch
 
 from scratchformer.checkpoints import checkpoint as checkpoint_module
 from scratchformer.checkpoints.checkpoint import (
+    Checkpoint,
     Checkpoints,
     DamagedError,
-    Snapshot,
     read_checkpoint,
 )
 from scratchformer.checkpoints.disk import DiskFullError
@@ -25,12 +25,12 @@ FILES = ("best.safetensors", "manifest.json", "model.safetensors", "optimizer.sa
          "state.json")  # fmt: skip
 
 
-def snapshot(step: int) -> Snapshot:
+def snapshot(step: int) -> Checkpoint:
     tensors = {
         name: {"weight": torch.full((3, 4), step + shift), "bias": torch.arange(3.0)}
         for shift, name in enumerate(("model", "optimizer", "best"))
     }
-    return Snapshot(step, tensors, {"tokens": 10 * step, "sum": 0.1 + 0.2})
+    return Checkpoint(step, tensors, {"tokens": 10 * step, "sum": 0.1 + 0.2})
 
 
 def sound(facts):
@@ -136,17 +136,17 @@ def test_space_is_checked_beforehand(checkpoints, monkeypatch):
 WRITE_UNTIL_THE_DISK_IS_FULL = """
 import json, resource, sys, torch
 from pathlib import Path
-from scratchformer.checkpoints.checkpoint import Checkpoints, Snapshot, read_checkpoint
+from scratchformer.checkpoints.checkpoint import Checkpoints, Checkpoint, read_checkpoint
 from scratchformer.checkpoints.disk import DiskFullError
 folder, limits = Path(sys.argv[1]), json.loads(sys.argv[2])
 checkpoints = Checkpoints(folder)
 checkpoints.tidy()
 tensors = {name: {"w": torch.arange(500.0)} for name in ("model", "optimizer")}
-checkpoints.write(Snapshot(1, tensors, {"filler": "x" * 3000}))
+checkpoints.write(Checkpoint(1, tensors, {"filler": "x" * 3000}))
 for limit in limits:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        checkpoints.write(Snapshot(2, tensors, {"filler": "x" * 3000}))
+        checkpoints.write(Checkpoint(2, tensors, {"filler": "x" * 3000}))
         sys.exit(f"limit {limit} was not felt")
     except DiskFullError as error:
         assert "step-00000002" in str(error) and "bytes" in str(error), error

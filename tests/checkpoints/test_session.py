@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from scratchformer.base.errors import DataError
-from scratchformer.checkpoints.checkpoint import Snapshot
-from scratchformer.checkpoints.fingerprint import collect_facts, differing, digest
+from scratchformer.checkpoints.checkpoint import Checkpoint
+from scratchformer.checkpoints.fingerprint import collect_facts, differing, fingerprint
 from scratchformer.checkpoints.session import training_session
 from scratchformer.checkpoints.writer_lock import BusyError, only_writer
 
-SNAPSHOT = Snapshot(5, {"model": {"w": torch.ones(1)}}, {})
+CHECKPOINT = Checkpoint(5, {"model": {"w": torch.ones(1)}}, {})
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_parameters_inputs_and_code_are_facts(settings, inputs, tmp_path):
         "train_scratch.model.d_ff",
         (tmp_path / "folder/source.json").as_posix(),
     ])
-    assert digest(before) != digest(after)
+    assert fingerprint(before) != fingerprint(after)
     assert "code:training/objectives/loss.py" in before and "version of torch" in before
 
 
@@ -53,14 +53,14 @@ def test_a_missing_input_is_one_clear_line(settings, tmp_path):
 def test_checkpoints_go_when_the_outputs_are_in_place(tmp_path):
     with training_session(tmp_path, {"a": 1}) as checkpoints:
         checkpoints.tidy()
-        checkpoints.write(SNAPSHOT)
+        checkpoints.write(CHECKPOINT)
     assert not list(tmp_path.rglob("step-*"))
 
 
 def test_checkpoints_stay_when_the_training_fails(tmp_path):
     with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1}) as checkpoints:
         checkpoints.tidy()
-        checkpoints.write(SNAPSHOT)
+        checkpoints.write(CHECKPOINT)
         raise RuntimeError
     with training_session(tmp_path, {"a": 1}) as checkpoints:
         assert checkpoints.newest(lambda facts: None).step == 5
@@ -69,7 +69,7 @@ def test_checkpoints_stay_when_the_training_fails(tmp_path):
 def test_another_configuration_is_told_and_not_used(tmp_path, capsys):
     with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1, "b": 2}) as checkpoints:
         checkpoints.tidy()
-        checkpoints.write(SNAPSHOT)
+        checkpoints.write(CHECKPOINT)
         raise RuntimeError
     capsys.readouterr()
     with training_session(tmp_path, {"a": 1, "b": 3, "c": 4}) as checkpoints:
@@ -81,7 +81,7 @@ def test_another_configuration_is_told_and_not_used(tmp_path, capsys):
 def test_a_fingerprint_that_cannot_be_read_stops_nobody(tmp_path, capsys, content):
     with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1}) as checkpoints:
         checkpoints.tidy()
-        checkpoints.write(SNAPSHOT)
+        checkpoints.write(CHECKPOINT)
         raise RuntimeError
     file = checkpoints.folder / "fingerprint.json"
     file.unlink() if content is None else file.write_bytes(content)

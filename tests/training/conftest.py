@@ -57,12 +57,15 @@ def make_settings(**changes: Any) -> TrainScratch:
         "max_steps": 12, "validate_every": 4, "patience": 5, "decode_samples": 8, "log_every": 3,
         "skip_gates": [], "not_finite": "raise", "diagnose_every": 0,
     }  # fmt: skip
+    averaging = changes.pop("averaging", {"kind": "none"})
     optimizer = {"kind": "adamw", "learning_rate": 0.01, "weight_decay": 0.01}
     optimizer |= changes.pop("optimizer", {})
     for key, value in changes.items():
         target, name = (model, key[7:]) if key.startswith("model__") else (values, key)
         (optimizer if key in ("learning_rate", "weight_decay") else target)[name] = value
-    return TrainScratch.model_validate({"model": model, "optimizer": optimizer, **values})
+    return TrainScratch.model_validate(
+        {"model": model, "optimizer": optimizer, "averaging": averaging, **values}
+    )
 
 
 def make_stage_folder(folder: Path, **changes: Any) -> Params:

@@ -20,7 +20,7 @@ from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import GateName, load_params
 from scratchformer.training.build import build_objective
 from scratchformer.training.gates import GATES, pass_gates, run_gates
-from scratchformer.training.gates.rate import FAR, HIGHEST, LOWEST
+from scratchformer.training.gates.rate import HIGHEST, LOWEST, WARN_BEYOND
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -123,7 +123,7 @@ def test_all_red_gates_are_told_together_and_can_be_skipped(detached, capsys):
 
 def test_a_learning_rate_far_outside_is_a_warning(training, capsys):
     skipped = [name for name in NAMES if name != "learning_rate"]
-    for rate, warned in ((0.01, False), (FAR, True), (1e-9, True)):
+    for rate, warned in ((0.01, False), (WARN_BEYOND, True), (1e-9, True)):
         one = training(learning_rate=float(rate), skip_gates=skipped)
         pass_gates(one.objective, one.batches, one.settings, 1)
         assert (f"learning_rate is {rate:g}, but" in capsys.readouterr().err) == warned

@@ -9,7 +9,7 @@ from tests.training.conftest import curve_bytes
 
 from scratchformer.base.errors import Interrupted
 from scratchformer.training.loop import NotFiniteError
-from scratchformer.training.not_finite import MOST
+from scratchformer.training.not_finite import MAX_LEFT_OUT
 
 INNER = "decoder.layers.0.feed_forward.inner"
 
@@ -84,7 +84,7 @@ def test_a_window_of_nothing_but_left_out_updates_has_no_row(training):
 
 def test_too_often_stops_all_the_same(training):
     one = poison(training(not_finite="skip", max_steps=40), tuple(range(2, 40)))
-    with pytest.raises(NotFiniteError, match=f"after {MOST['skip']} that were left out"):
+    with pytest.raises(NotFiniteError, match=f"after {MAX_LEFT_OUT['skip']} that were left out"):
         one.run()
 
 

@@ -13,6 +13,7 @@ from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Params
 from scratchformer.stages import train_scratch as stage
 from scratchformer.tracking import StageRun
+from scratchformer.training.averaging import AVERAGES
 from scratchformer.training.gates import GATES, run_gates
 from scratchformer.training.loop import NotFiniteError, Training
 from scratchformer.training.optimizers.explicit import ExplicitOptimizer
@@ -104,6 +105,22 @@ def other_update(kind: str, key: str, *values: Any) -> Shown:
 def implementations(make: Make) -> bool:
     found = [make(optimizer={"implementation": value}).optimizer for value in ("fused", "explicit")]
     return [type(one) for one in found] == [torch.optim.AdamW, ExplicitOptimizer]
+
+
+def averages(make: Make) -> bool:
+    few = {"max_steps": 4, "validate_every": 1, "optimizer": {"kind": "sgd"}}
+    found = [finished(make, **few, averaging={"kind": kind}) for kind in AVERAGES]
+    return len({weights(one).numpy().tobytes() for one in found}) == len(AVERAGES)
+
+
+def other_average(kind: str, key: str, *values: Any) -> Shown:
+    few = {"max_steps": 4, "validate_every": 1, "optimizer": {"kind": "sgd"}}
+
+    def shown(make: Make) -> bool:
+        made = [finished(make, **few, averaging={"kind": kind, key: each}) for each in values]
+        return len({weights(one).numpy().tobytes() for one in made}) == len(values)
+
+    return shown
 
 
 def schedules(make: Make) -> bool:
@@ -231,6 +248,9 @@ ARRIVES: dict[str, Shown] = {
     "train_scratch.optimizer.momentum": other_update("sgd", "momentum", 0.0, 0.9),
     "train_scratch.optimizer.nesterov": other_update("muon", "nesterov", False, True),
     "train_scratch.optimizer.adamw_share": other_update("muon", "adamw_share", 0.1, 0.5),
+    "train_scratch.averaging.kind": averages,
+    "train_scratch.averaging.decay": other_average("exponential", "decay", 0.5, 0.1),
+    "train_scratch.averaging.validations": other_average("last", "validations", 2, 3),
     "train_scratch.schedule": schedules,
     "train_scratch.warmup_steps": warm_up,
     "train_scratch.clip_norm": clipping,

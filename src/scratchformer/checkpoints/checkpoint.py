@@ -2,8 +2,9 @@
 
     <folder>/step-00000500/
         model.safetensors      weights
-        optimizer.safetensors  moments of AdamW
+        optimizer.safetensors  what the optimizer remembers
         best.safetensors       weights of the best validation so far
+        average.safetensors    averages of weights, where a training holds some
         state.json             step, counters, how long the history files were
         manifest.json          size and SHA-256 of each file above
 
@@ -26,9 +27,9 @@ from torch import Tensor
 from scratchformer.base.errors import ScratchformerError
 from scratchformer.base.files import write_whole_folder
 from scratchformer.base.terminal import say
-from scratchformer.checkpoints.disk import DiskFullError, full_disk_told
+from scratchformer.checkpoints.disk import DiskFullError, full_disk_as_error
 
-KEPT = 2
+CHECKPOINTS_KEPT = 2
 
 
 class DamagedError(ScratchformerError):
@@ -36,7 +37,7 @@ class DamagedError(ScratchformerError):
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Checkpoint:
     """The state of a training after `step` updates.
 
     Attributes:
@@ -63,7 +64,7 @@ class Checkpoints:
 
     def check_space(self, bytes_of_one: int) -> None:
         """Raise DiskFullError unless the kept checkpoints and one being written have room."""
-        needed = (KEPT + 1 - len(self._paths())) * bytes_of_one
+        needed = (CHECKPOINTS_KEPT + 1 - len(self._paths())) * bytes_of_one
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise DiskFullError(
@@ -71,40 +72,40 @@ class Checkpoints:
                 "make room on that disk"
             )
 
-    def write(self, snapshot: Snapshot) -> Path:
+    def write(self, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint, then remove all but the last two.
 
         Raises:
             DiskFullError: the disk is full; earlier checkpoints are intact.
         """
-        path = self.folder / f"step-{snapshot.step:08d}"
-        contents = {f"{name}.safetensors": save(dict(t)) for name, t in snapshot.tensors.items()}
-        facts = {"step": snapshot.step, **snapshot.facts}
+        path = self.folder / f"step-{checkpoint.step:08d}"
+        contents = {f"{name}.safetensors": save(dict(t)) for name, t in checkpoint.tensors.items()}
+        facts = {"step": checkpoint.step, **checkpoint.facts}
         contents["state.json"] = json.dumps(facts, indent=2, allow_nan=False).encode()
         contents["manifest.json"] = _manifest(contents)
-        with full_disk_told(path, sum(map(len, contents.values()))):
+        with full_disk_as_error(path, sum(map(len, contents.values()))):
             with write_whole_folder(path) as temporary:
                 for name, content in contents.items():
                     _write(temporary / name, content)
                 _flush_folder(temporary)
             _flush_folder(self.folder)
-        for old in self._paths()[:-KEPT]:
+        for old in self._paths()[:-CHECKPOINTS_KEPT]:
             _remove(old)
         return path
 
-    def newest(self, unusable: Callable[[Mapping[str, Any]], str | None]) -> Snapshot | None:
+    def newest(self, unusable: Callable[[Mapping[str, Any]], str | None]) -> Checkpoint | None:
         """The newest sound checkpoint; None when there is none. Damaged ones are told and removed.
 
         `unusable` looks at the facts and says why the checkpoint cannot be resumed, or None.
         """
         for path in reversed(self._paths()):
             try:
-                snapshot = read_checkpoint(path)
-                reason = unusable(snapshot.facts)
+                checkpoint = read_checkpoint(path)
+                reason = unusable(checkpoint.facts)
             except DamagedError as error:
                 reason = str(error)
             if reason is None:
-                return snapshot
+                return checkpoint
             say(f"checkpoint {path.name} is damaged ({reason}); using the one before, if any")
             _remove(path)
         return None
@@ -117,7 +118,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*"))
 
 
-def read_checkpoint(path: Path) -> Snapshot:
+def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and prove that its bytes are those that were written.
 
     Raises:
@@ -133,7 +134,7 @@ def read_checkpoint(path: Path) -> Snapshot:
         raise DamagedError(_what_differs(written, contents))
     facts = json.loads(contents.pop("state.json"))
     tensors = {name.removesuffix(".safetensors"): load(data) for name, data in contents.items()}
-    return Snapshot(facts.pop("step"), tensors, facts)
+    return Checkpoint(facts.pop("step"), tensors, facts)
 
 
 def _manifest(contents: Mapping[str, bytes]) -> bytes:

@@ -18,7 +18,7 @@ class DiskFullError(ScratchformerError):
 
 
 @contextmanager
-def full_disk_told(path: Path, size: int) -> Iterator[None]:
+def full_disk_as_error(path: Path, size: int) -> Iterator[None]:
     """Turn the system's error about `path`, which needs `size` bytes, into a DiskFullError."""
     try:
         yield
@@ -35,5 +35,5 @@ def _system_error(error: Exception) -> int | None:
     """The number of the system's error; safetensors has it in its message only."""
     if isinstance(error, OSError):
         return error.errno
-    told = re.search(r"os error (\d+)", str(error))
-    return int(told[1]) if told else None
+    number = re.search(r"os error (\d+)", str(error))
+    return int(number[1]) if number else None

@@ -1,4 +1,4 @@
-"""What a training depends on, as flat facts, and their digest.
+"""What a training depends on, as flat facts, and the fingerprint of all of them.
 
 A checkpoint belongs to exactly one fingerprint. Whatever changes the bytes of the result is a
 fact: parameters, seed, threads, the input files, the code that trains, the version of torch.
@@ -51,7 +51,7 @@ def collect_facts(
     return facts
 
 
-def digest(facts: Facts) -> str:
+def fingerprint(facts: Facts) -> str:
     """16 hexadecimal digits that stand for all facts."""
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

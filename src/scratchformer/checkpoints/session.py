@@ -9,7 +9,7 @@ from pathlib import Path
 from scratchformer.base.files import read_json, write_json
 from scratchformer.base.terminal import say
 from scratchformer.checkpoints.checkpoint import Checkpoints
-from scratchformer.checkpoints.fingerprint import Facts, differing, digest
+from scratchformer.checkpoints.fingerprint import Facts, differing, fingerprint
 from scratchformer.checkpoints.writer_lock import only_writer
 from scratchformer.runtime.processes import rank
 
@@ -27,7 +27,7 @@ def training_session(root: Path, facts: Facts) -> Iterator[Checkpoints]:
     Raises:
         BusyError: another process holds one of the locks.
     """
-    folder = root / digest(facts)
+    folder = root / fingerprint(facts)
     if rank():  # of several processes of one training, the first holds the locks
         yield Checkpoints(folder)
         return

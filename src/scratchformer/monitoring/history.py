@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from scratchformer.checkpoints.disk import full_disk_told
+from scratchformer.checkpoints.disk import full_disk_as_error
 
 
 class Extent(TypedDict):
@@ -86,7 +86,7 @@ class History:
     def _append(self, name: str, row: str) -> None:
         encoded = f"{row}\n".encode()
         path = self.path(name)
-        with full_disk_told(path, len(encoded)), path.open("ab") as file:
+        with full_disk_as_error(path, len(encoded)), path.open("ab") as file:
             file.write(encoded)
         self._hashes[name].update(encoded)
         self._bytes[name] += len(encoded)

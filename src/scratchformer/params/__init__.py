@@ -6,6 +6,7 @@ heavy is imported. `schema` says what may stand in the file, `reading` what is w
 
 from scratchformer.params.reading import load_params, parse_params, read_yaml
 from scratchformer.params.schema import (
+    AveragingSettings,
     Evaluate,
     FileFormat,
     FilesSource,
@@ -34,6 +35,7 @@ from scratchformer.params.schema import (
 )
 
 __all__ = [
+    "AveragingSettings",
     "Evaluate",
     "FileFormat",
     "FilesSource",

@@ -288,9 +288,29 @@ OptimizerSettings = Annotated[
 ]
 
 
+class NoAveraging(Section):
+    kind: Literal["none"]
+
+
+class ExponentialAveraging(Section):
+    kind: Literal["exponential"]
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+
+
+class LastAveraging(Section):
+    kind: Literal["last"]
+    validations: Annotated[int, Field(ge=2)] = 5
+
+
+AveragingSettings = Annotated[
+    NoAveraging | ExponentialAveraging | LastAveraging, Field(discriminator="kind")
+]
+
+
 class TrainScratch(Section):
     model: Model
     optimizer: OptimizerSettings
+    averaging: AveragingSettings
     schedule: Literal[
         "inverse_sqrt", "cosine", "linear", "constant", "one_cycle", "warmup_stable_decay"
     ]

@@ -30,7 +30,7 @@ from scratchformer.transformer import collect_attention
 from scratchformer.transformer.decoder import DecoderLayer
 
 ROWS = 16  # pass through the model once more
-LEAST = 1e-12
+SMALLEST = 1e-12
 
 
 def layer_of(parameter: str) -> str:
@@ -97,9 +97,9 @@ class Diagnosis:
         norms = self._squares(weights)
         changes = self._squares(torch._foreach_sub(weights, self._before))
         for layer, square in norms.items():
-            ratio = math.sqrt(changes[layer]) / max(math.sqrt(square), LEAST)
+            ratio = math.sqrt(changes[layer]) / max(math.sqrt(square), SMALLEST)
             self._values[f"{layer}.weight_norm"] = math.sqrt(square)
-            self._values[f"{layer}.update_ratio"] = math.log10(max(ratio, LEAST))
+            self._values[f"{layer}.update_ratio"] = math.log10(max(ratio, SMALLEST))
         return self._values
 
     def _squares(self, tensors: Any) -> dict[str, float]:

@@ -16,16 +16,17 @@ from torch import Tensor
 
 from scratchformer.base.errors import Interrupted
 from scratchformer.base.terminal import say
-from scratchformer.checkpoints.checkpoint import Checkpoints, Snapshot
+from scratchformer.checkpoints.checkpoint import Checkpoint, Checkpoints
 from scratchformer.checkpoints.signals import stop_on_signals
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import TrainScratch
 from scratchformer.runtime.randomness import counted_seed
+from scratchformer.training.averaging import make_averaging
 from scratchformer.training.diagnostics import Diagnosis
 from scratchformer.training.flops import utilisation_of
 from scratchformer.training.not_finite import (
-    MOST,
+    MAX_LEFT_OUT,
     NotFiniteError,
     first_not_finite,
     put_back,
@@ -79,6 +80,7 @@ class Training:
         self.state = TrainingState()
         self.optimizer = make_optimizer(self.model, settings.optimizer)
         self.parameters = dict(self.model.named_parameters())
+        self.averaging = make_averaging(settings.averaging)
         self.best: dict[str, Tensor] = {}
         self.recorder = Recorder(checkpoints.folder / "history", objective, on_log, on_samples)
 
@@ -103,7 +105,7 @@ class Training:
                 last = state.step == settings.max_steps
                 self.recorder.window(state, due=last or state.step % settings.log_every == 0)
                 if last or state.step % settings.validate_every == 0:
-                    with self.recorder.pause():
+                    with self.recorder.pause(), self.averaging.applied(self.parameters):
                         self._validate()
                     self._checkpoint()
                 elif stop.signal_number is not None or self._checkpoint_is_due():
@@ -151,6 +153,7 @@ class Training:
             diagnosis.take_weights()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.averaging.after_update(self.parameters, step)
         state.step = step
         state.tokens += tokens
         state.window_loss += loss
@@ -198,21 +201,22 @@ class Training:
         """Do without an update whose loss or gradient is not finite, or stop."""
         state, policy = self.state, self.settings.not_finite
         where = first_not_finite(self.model, lambda: self._backward(step, batches, tokens))
-        told = write_evidence(self.checkpoints.folder, step, loss, norm, batches, where)
-        if state.left_out >= MOST[policy] or (policy == "rollback" and not self.best):
+        message = write_evidence(self.checkpoints.folder, step, loss, norm, batches, where)
+        if state.left_out >= MAX_LEFT_OUT[policy] or (policy == "rollback" and not self.best):
             often = f" (after {state.left_out} that were left out)" if state.left_out else ""
             raise NotFiniteError(
-                f"{told}{often}. Lower train_scratch.optimizer.learning_rate "
+                f"{message}{often}. Lower train_scratch.optimizer.learning_rate "
                 "or lengthen warmup_steps"
             )
         state.step = step
         state.left_out += 1
         if policy == "rollback":
             put_back(self.parameters, self.best, self.optimizer)
+            self.averaging.restart(self.parameters)
             state.rolled_back += 1
         counts = {"left_out": state.left_out, "rolled_back": state.rolled_back}
         self.recorder.row("not_finite", step, counts)
-        say(f"{told}. {policy}: training goes on without this update")
+        say(f"{message}. {policy}: training goes on without this update")
 
     # --- going on after a kill ----------------------------------------------------------------
 
@@ -221,7 +225,8 @@ class Training:
         self.checkpoints.tidy()
         weights = sum(p.numel() * p.element_size() for p in self.parameters.values())
         optimizer = state_bytes(self.model, self.settings.optimizer)
-        self.checkpoints.check_space(2 * weights + optimizer)  # the weights, and the best of them
+        copies = 2 + self.averaging.copies  # the weights, the best of them, and averages
+        self.checkpoints.check_space(copies * weights + optimizer)
         self.model.train()
         history = self.recorder.history
         found = self.checkpoints.newest(lambda facts: history.damage(facts["history"]))
@@ -237,6 +242,7 @@ class Training:
                 parameter.copy_(found.tensors["model"][name])
         restore_optimizer(self.model, self.optimizer, dict(found.tensors["optimizer"]))
         self.best = dict(found.tensors.get("best", {}))
+        self.averaging.restore(found.tensors.get("average", {}))
         say(f"resuming after step {found.step} of {self.settings.max_steps}")
 
     def _checkpoint(self) -> None:
@@ -247,8 +253,10 @@ class Training:
         }
         if self.best:
             tensors["best"] = self.best
+        if self.averaging.held:
+            tensors["average"] = self.averaging.tensors()
         facts["history"] = self.recorder.history.extents()
-        self.checkpoints.write(Snapshot(facts.pop("step"), tensors, facts))
+        self.checkpoints.write(Checkpoint(facts.pop("step"), tensors, facts))
         self.checkpointed = time.monotonic()
 
     def _checkpoint_is_due(self) -> bool:

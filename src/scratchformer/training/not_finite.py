@@ -24,7 +24,7 @@ from scratchformer.base.errors import GateError
 from scratchformer.base.files import write_json
 from scratchformer.data.tokenized.batches import Batch
 
-MOST = {"raise": 0, "skip": 20, "rollback": 3}  # times in one training
+MAX_LEFT_OUT = {"raise": 0, "skip": 20, "rollback": 3}  # times in one training
 ROWS_SHOWN = 8
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchformer.base.files import write_json, write_whole_folder
-from scratchformer.checkpoints.disk import full_disk_told
+from scratchformer.checkpoints.disk import full_disk_as_error
 from scratchformer.text.tokenizers import TokenizerPair
 from scratchformer.training.loop import Training
 from scratchformer.training.objectives.objective import Sample
@@ -35,7 +35,7 @@ def write_outputs(
     """The model with its tokenizers (and, for a classifier, the names of its labels in the order of
     their ids) in one folder, the curves in another, each whole or absent."""
     size = sum(p.numel() * p.element_size() for p in training.parameters.values())
-    with full_disk_told(model, size), write_whole_folder(model) as folder:
+    with full_disk_as_error(model, size), write_whole_folder(model) as folder:
         save_model(training.model, folder)
         shutil.copytree(tokenizers, folder, dirs_exist_ok=True)
         write_json(folder / "training.json", results_of(training))

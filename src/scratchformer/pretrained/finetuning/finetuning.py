@@ -120,12 +120,12 @@ def save_finetuned(
 ) -> None:
     """Write the folder that plain `transformers` loads: config, safetensors, tokenizer files,
     training.json with the report, and the model card as README.md."""
-    from scratchformer.checkpoints.disk import full_disk_told
+    from scratchformer.checkpoints.disk import full_disk_as_error
 
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     with (
         quiet_transformers(),
-        full_disk_told(folder, size),
+        full_disk_as_error(folder, size),
         write_whole_folder(folder) as whole,
     ):
         shutil.copytree(tokenizer, whole, dirs_exist_ok=True)

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerState, TrainingArguments
 
 from scratchformer.base.errors import GateError
-from scratchformer.checkpoints.checkpoint import Checkpoints, Snapshot
+from scratchformer.checkpoints.checkpoint import Checkpoint, Checkpoints
 from scratchformer.monitoring.history import History
 from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.monitoring.throughput import COLUMNS, Throughput
@@ -119,7 +119,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         )
         self.best_weights: Mapping[str, Tensor] = {}
         self._checkpoints = checkpoints
-        self._resumed: Snapshot | None = None
+        self._resumed: Checkpoint | None = None
 
     @property
     def updates_an_epoch(self) -> int:
@@ -141,7 +141,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         self._resumed = found
         return found.step
 
-    def _find_to_write(self) -> Snapshot | None:
+    def _find_to_write(self) -> Checkpoint | None:
         self._checkpoints.tidy()
         # Weights, the best of them, and two moments; four bytes a number.
         self._checkpoints.check_space(16 * sum(p.numel() for p in self.trained_weights().values()))
@@ -262,7 +262,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             "progress": asdict(self.progress),
             "history": self.history.extents(),
         }
-        self._checkpoints.write(Snapshot(self.state.global_step, tensors, facts))
+        self._checkpoints.write(Checkpoint(self.state.global_step, tensors, facts))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         assert self._resumed

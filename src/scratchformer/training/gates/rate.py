@@ -9,7 +9,7 @@ from scratchformer.training.gates.subject import LENGTH, ROWS, Subject, cut
 from scratchformer.training.optimizers.optimizer import make_optimizer, set_learning_rate
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 40
-FAR = 10.0  # times outside of the bracket: then a warning
+WARN_BEYOND = 10.0  # times outside of the bracket: then a warning
 
 
 def learning_rate(subject: Subject) -> str:
@@ -20,13 +20,13 @@ def learning_rate(subject: Subject) -> str:
     """
     low, high = rate_bracket(subject)
     chosen = subject.settings.optimizer.learning_rate
-    told = f"{low:.0e} to {high:.0e} look good"
-    if chosen > high * FAR or chosen < low / FAR:
+    suggestion = f"{low:.0e} to {high:.0e} look good"
+    if chosen > high * WARN_BEYOND or chosen < low / WARN_BEYOND:
         subject.warnings.append(
             f"train_scratch.optimizer.learning_rate is {chosen:g}, but in the range test the loss "
             f"fell between {low:.0e} and {high:.0e}"
         )
-    return f"{told}; the peak is {chosen:g}"
+    return f"{suggestion}; the peak is {chosen:g}"
 
 
 def rate_bracket(subject: Subject) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from scratchformer.data.tokenized.columns import Ids
 from scratchformer.training.gates.subject import RedGateError, Subject
 from scratchformer.transformer.fused_linear import FusedLinear
 
-SAME = 1e-4  # of the largest logit: what another order of the same sums may change
+LOGIT_TOLERANCE = 1e-4  # of the largest logit: what another order of the same sums may change
 MORE_PADDING = 2  # tokens, at most
 
 
@@ -27,7 +27,7 @@ def future(subject: Subject) -> str:
         target[:, first:] = _others(target[:, first:], subject)
         after = _by_position(trial.predict(replace(few, target=target))[0], target, subject.pad_id)
         change = _difference(before[:, : first + 1], after[:, : first + 1])
-        if change > SAME:
+        if change > LOGIT_TOLERANCE:
             raise RedGateError(
                 f"with other target tokens from place {first + 1} on, predictions up to there "
                 f"change by {change:.1g} of the largest logit"
@@ -51,7 +51,7 @@ def padding(subject: Subject) -> str:
                 f"{len(after) - len(before)} predictions more"
             )
         change = _difference(before, after)
-        if change > SAME:
+        if change > LOGIT_TOLERANCE:
             raise RedGateError(
                 f"more tokens of padding behind each {side} change the predictions by "
                 f"{change:.1g} of the largest logit"
@@ -71,10 +71,10 @@ def encoder_used(subject: Subject) -> str:
         after = _by_position(
             trial.predict(replace(few, source=source))[0], few.target, subject.pad_id
         )
-        if _difference(before[row], after[row]) <= SAME:
+        if _difference(before[row], after[row]) <= LOGIT_TOLERANCE:
             raise RedGateError(f"another source of row {row + 1} changes nothing it predicts")
         others = np.arange(len(source)) != row
-        if _difference(before[others], after[others]) > SAME:
+        if _difference(before[others], after[others]) > LOGIT_TOLERANCE:
             raise RedGateError(f"another source of row {row + 1} changes what other rows predict")
     return "every row depends on its own source, and on no other"
 

@@ -193,6 +193,21 @@ def seeds(numbers: Annotated[list[int], typer.Argument(min=0, help="Two or more.
 
 
 @app.command()
+def search(
+    space: Annotated[Path, typer.Argument(help="YAML file: keys and the values to try.")],
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at the same time.")] = 1,
+) -> None:
+    """Search better parameters of a training; train the best again and write them as a preset."""
+    import time
+
+    from scratchformer.base.terminal import print_summary
+    from scratchformer.search.pool import search as run_search
+
+    start = time.monotonic()
+    print_summary(run_search(space, workers), time.monotonic() - start)
+
+
+@app.command()
 def card() -> None:
     """Print the model card of models/finetuned, with its scores on the test split."""
     from scratchformer.evaluation.tables.results_table import card_with_results

@@ -25,7 +25,8 @@ FLOORS = {
     "prediction": 6,
     "visualization": 7,
     "stages": 8,
-    "cli": 9,
+    "search": 9,
+    "cli": 10,
 }
 
 

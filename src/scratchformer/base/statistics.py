@@ -5,7 +5,9 @@ case of one draw; `evaluation/significance` gives them the sums of thousands of 
 A division 0 / 0 gives nan: of such a draw the number is not defined.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean, stdev
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,6 +107,15 @@ def chrf(sums: Sums) -> Floats:
     joined = weight * precision + recall
     score = 100 * (1 + weight) * precision * recall
     return _divide(score, joined, otherwise=0.0)
+
+
+def t_interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
+    """The interval of the mean of a few independent values by Student's t; two at least."""
+    from scipy.stats import t
+
+    n = len(values)
+    half = float(t.ppf((1 + confidence) / 2, n - 1)) * stdev(values) / math.sqrt(n)
+    return mean(values) - half, mean(values) + half
 
 
 def _divide(numerator: ArrayLike, denominator: ArrayLike, otherwise: float) -> Floats:

@@ -6,7 +6,6 @@ experiment for each seed, in copies of the workspace, so that what is there stay
 keeps them as `seed-N` beside all other experiments (`dvc exp show`).
 """
 
-import math
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.layout import METRICS
 from scratchformer.base.mappings import flatten
 from scratchformer.base.measures import MEASURES
+from scratchformer.base.statistics import t_interval
 
 
 def run_seeds(seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -54,8 +54,6 @@ def _metrics_of(experiment: str) -> dict[str, Any]:
 def summarise(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One record for each measure that all results have: its name, values, mean, the sample
     standard deviation (n - 1 in the denominator), and its 95% interval by Student's t."""
-    from scipy.stats import t
-
     tables = [dict(_measured(result)) for result in results]
     n = len(tables)
     records = []
@@ -63,11 +61,10 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if not all(name in table for table in tables):
             continue
         values = [table[name] for table in tables]
-        spread = stdev(values)
-        half = float(t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
+        low, high = t_interval(values, 0.95)
         records.append(
-            {"measure": name, "n": n, "mean": mean(values), "deviation": spread,
-             "low": mean(values) - half, "high": mean(values) + half, "values": values}
+            {"measure": name, "n": n, "mean": mean(values), "deviation": stdev(values),
+             "low": low, "high": high, "values": values}
         )  # fmt: skip
     return records
 

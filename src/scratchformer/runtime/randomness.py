@@ -7,7 +7,7 @@ that is computed from (seed, purpose, step) does not. Resuming a training needs 
 import hashlib
 from typing import Literal
 
-Purpose = Literal["weights", "adapters", "order", "dropout", "samples", "gates"]
+Purpose = Literal["weights", "adapters", "order", "dropout", "samples", "gates", "search"]
 
 
 def counted_seed(seed: int, purpose: Purpose, *numbers: int) -> int:

@@ -52,7 +52,7 @@ def run_stage(
             )
         if rank():
             params = _silenced(params)
-        _set_threads(params.run.threads)
+        set_threads(params.run.threads)
         from scratchformer.tracking import stage_run
 
         with stage_run(stage.__name__, params) as run:
@@ -90,7 +90,7 @@ def _terminate(number: int, frame: "FrameType | None") -> None:
     raise Terminated
 
 
-def _set_threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
     """Give the libraries the same number of threads on every machine: it changes the last bits."""
     # They read these once, when they are first imported; torch may be there already.
     os.environ["OMP_NUM_THREADS"] = str(threads)

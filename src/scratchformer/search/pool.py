@@ -1,0 +1,154 @@
+"""Several processes at one search, and the table that a person watches."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scratchformer.base.errors import DataError
+from scratchformer.base.terminal import Summary, say
+from scratchformer.params import Params, load_params
+from scratchformer.search.checkout import RESULT
+from scratchformer.search.confirmation import (
+    check_preset,
+    compare,
+    plan,
+    write_results,
+)
+from scratchformer.search.space import Space, load_space
+from scratchformer.search.study import budget, folder_of, import_optuna, open_study
+from scratchformer.search.trial import NOTHING_LEFT
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_LOOK = 0.5  # seconds between two looks at the processes
+_ROWS = 15  # of the live table
+
+
+def search(path: Path, workers: int) -> Summary:
+    """Run a search to its end, or go on with one that was stopped; then confirm its best.
+
+    Raises:
+        ParamsError: the space does not fit params.yaml, or no trial was completed.
+        DataError: trainings of the confirmation failed; the message names their log.
+    """
+    import_optuna()
+    params = load_params()
+    space = load_space(path, params)
+    check_preset(space)
+    open_study(space, params)  # refuses before a process is started
+    with _shown(space, params) as look:
+        _run_trials(path, space, workers, look)
+    settings = plan(space, params, open_study(space, params))
+    folders = [folder for setting in settings for folder in setting.folders]
+    say(f"training the best again: {len(folders)} trainings with fresh seeds")
+    _run_all(path, space, workers, folders)
+    return write_results(space, compare(space, settings))
+
+
+def _run_trials(path: Path, space: Space, workers: int, look: Any) -> None:
+    """Start a process for each trial, `workers` at a time, until none finds anything to do."""
+    running: list[subprocess.Popen[bytes]] = []
+    deaths, done = 0, False
+    with ExitStack() as stack:
+        stack.callback(_end_all, running)
+        while running or not done:
+            while not done and len(running) < workers:
+                running.append(_start(space, [str(path)]))
+            time.sleep(_LOOK)
+            for process in [each for each in running if each.poll() is not None]:
+                running.remove(process)
+                code = process.returncode
+                # One that died left a trial behind that the next process takes up.
+                deaths += code not in (0, NOTHING_LEFT)
+                if deaths > 3 * budget(space):
+                    raise DataError(f"trials keep dying; see {_log(space)}")
+                done = code == NOTHING_LEFT
+            look()
+
+
+def _run_all(path: Path, space: Space, workers: int, folders: list[Path]) -> None:
+    """Train in every folder that has no result yet."""
+    waiting = [folder for folder in folders if not (folder / RESULT).is_file()]
+    running: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as stack:
+        stack.callback(_end_all, running)
+        while waiting or running:
+            while waiting and len(running) < workers:
+                running.append(_start(space, [str(path), str(waiting.pop(0))]))
+            time.sleep(_LOOK)
+            running[:] = [each for each in running if each.poll() is None]
+    missing = [folder for folder in folders if not (folder / RESULT).is_file()]
+    if missing:
+        raise DataError(f"{missing[0]}: was not trained to the end; see {_log(space)}")
+
+
+def _start(space: Space, arguments: list[str]) -> "subprocess.Popen[bytes]":
+    with _log(space).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "scratchformer.search.trial", *arguments],
+            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def _end_all(running: "list[subprocess.Popen[bytes]]") -> None:
+    """Ask those that still run to write a checkpoint and stop."""
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait()
+
+
+def _log(space: Space) -> Path:
+    return folder_of(space) / "trials.log"
+
+
+@contextmanager
+def _shown(space: Space, params: Params) -> Iterator[Any]:
+    """What to call now and then: a live table in a terminal, a line for each end elsewhere."""
+    study = open_study(space, params)
+    if sys.stdout.isatty():
+        from rich.live import Live
+
+        with Live(_table(space, study), auto_refresh=False) as live:
+            yield lambda: live.update(_table(space, study), refresh=True)
+        return
+    told: set[int] = set()
+
+    def look() -> None:
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state.is_finished() and trial.number not in told:
+                told.add(trial.number)
+                say(" ".join(_row(trial)))
+
+    yield look
+
+
+def _table(space: Space, study: Any) -> "Table":
+    from rich.table import Table
+
+    trials = study.get_trials(deepcopy=False)
+    ended = sum(trial.state.is_finished() for trial in trials)
+    table = Table(title=f"{space.name}: {ended} of {budget(space)} trials", title_justify="left")
+    for title in ("trial", "state", space.measure, "settings", "why"):
+        table.add_column(title)
+    for trial in trials[-_ROWS:]:
+        table.add_row(*_row(trial))
+    return table
+
+
+def _row(trial: Any) -> tuple[str, str, str, str, str]:
+    """Number, state, value, settings and reason of a trial."""
+    values = trial.intermediate_values
+    value = trial.value if trial.value is not None else values[max(values)] if values else None
+    return (
+        str(trial.number),
+        trial.state.name.lower(),
+        "" if value is None else f"{value:.5g}",
+        ", ".join(f"{key.rpartition('.')[2]}={setting}" for key, setting in trial.params.items()),
+        trial.user_attrs.get("reason", ""),
+    )

@@ -23,7 +23,7 @@ from scratchformer.search.space import Space
 from scratchformer.search.study import open_study
 
 optuna = pytest.importorskip("optuna")
-RATE = "train_scratch.learning_rate"
+RATE = "train_scratch.optimizer.learning_rate"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def trainer(curves: Mapping[float, list[float]]) -> Trainer:
     """Stands for a training: validations of a learning rate, without the updates between."""
 
     def train(folder: Path, track: Any, on_validation: Any) -> dict[str, Any]:
-        rate = load_params(folder / "params.yaml").train_scratch.learning_rate
+        rate = load_params(folder / "params.yaml").train_scratch.optimizer.learning_rate
         curve = folder / ".checkpoints/a/b/history/valid.csv"
         curve.parent.mkdir(parents=True, exist_ok=True)
         lines = ["step,loss"]
@@ -100,7 +100,7 @@ def test_two_trainings_and_the_better_one_as_a_preset(params: Params, tmp_path: 
     assert report["settings"][1]["found"] == first.value
     preset = (tmp_path / "presets/toy.yaml").read_text()
     assert preset.startswith("# Found by `scratchformer search`: trial 0 is ")
-    assert preset.endswith("train_scratch:\n  learning_rate: 0.03\n")
+    assert preset.endswith("train_scratch:\n  optimizer:\n    learning_rate: 0.03\n")
 
 
 def test_a_trial_of_a_killed_process_is_taken_up_and_ends_with_the_same_bytes(

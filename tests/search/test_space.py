@@ -11,7 +11,7 @@ from scratchformer.params import Params, load_params
 from scratchformer.search.space import Space, load_space
 
 HEAD = "name: a\nstage: train_scratch\n"
-RATE = "train_scratch.learning_rate"
+RATE = "train_scratch.optimizer.learning_rate"
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ space:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("space: {train_scratch.learning_rat: [1]}", "did you mean train_scratch.learning_rate"),
+        ("space: {train_scratch.learning_rat: [1]}", "did you mean train_scratch.optimizer.learn"),
         ("space: {run.seed: [1]}", "run.seed: not a key that train_scratch alone reads"),
         ("space: {prepare.max_bad_share: [1]}", "not a key that train_scratch alone reads"),
         (f"space: {{{RATE}: {{low: 2, high: 1}}}}", r"low \(2\) must be less than high \(1\)"),

@@ -7,7 +7,7 @@
     trials: 20
     halving: 3                        # of the trials that got as far, the best third goes on
     space:
-      train_scratch.learning_rate: {low: 0.0003, high: 0.01, log: true}
+      train_scratch.optimizer.learning_rate: {low: 0.0003, high: 0.01, log: true}
       train_scratch.schedule: [cosine, linear, constant]
       train_scratch.warmup_steps:
         low: 10

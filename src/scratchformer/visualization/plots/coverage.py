@@ -26,6 +26,7 @@ def coverage_curve(
             xytext=(-4, -11), textcoords="offset points", ha="right",
         )  # fmt: skip
     axes.set_xlim(0, 1.03)
+    axes.margins(y=0.12)  # room for the lowest label
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(xmax=1))
     return figure

@@ -113,10 +113,12 @@ def test_leaks_gates_and_seeds_are_told(make_workspace: Make) -> None:
 def test_a_validation_score_above_the_test_interval_is_told(make_workspace: Make) -> None:
     def change(values: dict[str, Any]) -> None:
         values["finetune"]["valid"]["after"] = {"accuracy": 0.9}
+        values["finetune"]["train"] = {"rows": 4, "accuracy": 0.995}
 
     params = make_workspace("seq2seq")
     found = screen(params, change)
     (said,) = (text for text in texts(found) if "flatter" in text)
+    assert "(99.5 % on rows that it was trained on)" in said
     assert "90.0 % on the validation split" in said and "40.0 % on the test split" in said
     found = screen(
         params,

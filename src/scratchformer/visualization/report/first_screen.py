@@ -3,7 +3,7 @@
 Every sentence is written from numbers of this run; none is kept from another one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -197,7 +197,7 @@ def _checks(
                 text += f"; without them accuracy is {near['accuracy_without']:.1%}"
             many = near["share"] > MANY_NEAR_DUPLICATES
             yield Check("mind" if many else "good", f"{text}.")
-        yield from _validation(title, heads[name])
+        yield from _validation(title, heads[name], track.train)
     yield from _training(params)
     yield Check(
         "mind",
@@ -207,8 +207,9 @@ def _checks(
     )
 
 
-def _validation(title: str, head: Headline) -> Iterator[Check]:
-    """Choices were made on the validation split; its score must not be far from the test's."""
+def _validation(title: str, head: Headline, train: Mapping[str, float]) -> Iterator[Check]:
+    """Choices were made on the validation split; its score must not be far from the test's. Beside
+    them stands that on training rows, which says how much is known by heart."""
     key, measure = head.measure.key, head.measure
     if key not in head.own.valid or key not in head.own.intervals:
         return
@@ -218,6 +219,8 @@ def _validation(title: str, head: Headline) -> Iterator[Check]:
         f"{title}: {measure.title} is {measure.text(valid)} on the validation split, on which all "
         f"choices were made, and {measure.text(test)} on the test split"
     )
+    if key in train:
+        text += f" ({measure.text(train[key])} on rows that it was trained on)"
     if measure.better(valid, high if measure.higher_is_better else low):
         yield Check("mind", f"{text}: the choices flatter the validation split.")
     else:

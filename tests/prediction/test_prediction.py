@@ -113,7 +113,9 @@ def test_the_best_texts_come_from_one_search_in_order(writer: Path) -> None:
     for answers, (best,) in zip(several, predictor(WORDS, 1, 3), strict=True):
         assert answers[0].text == best.text
         assert answers[0].probability == pytest.approx(best.probability)
-        assert 1 < len(answers) <= 3 and all(answer.probability > 0 for answer in answers)
+        shares = [answer.probability for answer in answers]
+        assert 1 < len(shares) <= 3 and min(shares) > 0
+        assert shares == sorted(shares, reverse=True) and len(set(shares)) > 1
 
 
 @pytest.mark.parametrize("kind", ["classifier", "finetuned"])

@@ -101,3 +101,10 @@ def test_sums_tell_which_measures_they_allow() -> None:
 def test_an_unknown_measure_is_told_with_the_nearest() -> None:
     with pytest.raises(ParamsError, match="unknown measure 'acuracy'; did you mean accuracy"):
         MEASURES["acuracy"]
+
+
+def test_the_direction_of_every_measure() -> None:
+    """Errors, losses and what is computed from them; a direction turned round misreads a table."""
+    assert {key for key, measure in MEASURES.items() if not measure.higher_is_better} == {
+        "wer", "per", "cer", "token_error_rate", "loss", "perplexity", "ece",
+    }  # fmt: skip

@@ -9,6 +9,7 @@ size and hash. Nothing here touches the network unless the kind is `hub`.
 
 import importlib.util
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,17 @@ def _check_published(weights: Path, published: PackagedModel, package: str) -> N
     size = weights.stat().st_size
     if size != published.size:
         raise DataError(f"{weights}: {size:,} bytes, expected {published.size:,}; {fix}")
-    found = sha256(weights)
+    found = _sha256_once(weights, size, weights.stat().st_mtime_ns)
     if found != published.sha256:
         raise DataError(
             f"{weights}: damaged: sha256 {found[:16]}…, published {published.sha256[:16]}…; {fix}"
         )
+
+
+@lru_cache
+def _sha256_once(path: Path, size: int, changed: int) -> str:
+    """The digest of a file of this size and time of change; 90 MB are read once in a process."""
+    return sha256(path)
 
 
 def _locate_folder(pretrained: Pretrained) -> Path:

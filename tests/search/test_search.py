@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from tests.evaluation.conftest import workplace
 from tests.training.conftest import make_stage_folder
 
 from scratchformer.base.errors import DataError, ParamsError
@@ -22,6 +23,7 @@ from scratchformer.search.confirmation import Setting, compare, plan, verdict, w
 from scratchformer.search.space import Space
 from scratchformer.search.study import open_study
 
+__all__ = ["workplace"]
 optuna = pytest.importorskip("optuna")
 RATE = "train_scratch.optimizer.learning_rate"
 
@@ -136,6 +138,27 @@ def test_a_trial_of_a_killed_process_is_taken_up_and_ends_with_the_same_bytes(
     assert only.user_attrs["weights"] == result["weights"]
     assert only.value == result["valid"]["loss"]
     assert not trials.run_next(space, params)  # and it is not run again
+
+
+def test_fine_tuning_is_searched_too(
+    workplace: Callable[[str, str], Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    document = workplace("words", "classes").model_dump(mode="json")
+    document["finetune"] |= {"epochs": 2, "frozen_layers": 0}
+    write_json(Path("params.yaml"), document)
+    params = load_params()
+    Path("models/tokenizers/finetune").mkdir(parents=True)
+    for file in Path("models/pretrained").glob("tokenizer*"):
+        shutil.copy(file, "models/tokenizers/finetune")
+    space = space_of(
+        stage="finetune", measure="accuracy", space={"finetune.learning_rate": [0.003]}
+    )
+    assert trials.run_next(space, params)
+    (only,) = open_study(space, params).trials
+    assert only.state.name == "COMPLETE", only.user_attrs
+    assert list(only.intermediate_values) == [1, 2]
+    assert only.value == max(only.intermediate_values.values())
 
 
 def test_no_two_processes_have_the_same_trial(params: Params) -> None:

@@ -15,6 +15,7 @@ import typer
 
 from scratchformer.base.errors import DataError, ScratchformerError
 from scratchformer.base.terminal import visible
+from scratchformer.runtime.device import DeviceName
 
 
 class Layout(StrEnum):
@@ -273,6 +274,7 @@ def predict(
         LongTexts,
         typer.Option(help="Of a classifier: cut long texts as in training, or read windows."),
     ] = LongTexts.cut,
+    device: Annotated[DeviceName, typer.Option(help="auto: a CUDA device, else the CPU.")] = "auto",
 ) -> None:
     """Apply a trained model to texts."""
     if texts:  # a few: threads that wait for each other cost more than they save
@@ -281,5 +283,5 @@ def predict(
 
     predict_file(
         model, texts or [], file, column, output, top_k, beam, batch_size, pair_column, threshold,
-        long.value,
+        long.value, device,
     )  # fmt: skip

@@ -115,7 +115,7 @@ def project(
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     # run_stage, which really starts a process, changes these for good.
-    monkeypatch.setattr("scratchformer.stages.runner._set_threads", lambda threads: None)
+    monkeypatch.setattr("scratchformer.stages.runner.set_threads", lambda threads: None)
     monkeypatch.setattr(signal, "signal", lambda *args: None)
     return Project(tmp_path, capsys)
 

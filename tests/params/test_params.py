@@ -155,7 +155,7 @@ def test_a_section_replaced_by_a_string(tmp_path: Path, section: str) -> None:
         ("", "params.yaml: expected a mapping of sections, found None"),
         ("- a\n", "params.yaml: expected a mapping of sections, found ['a']"),
         ("run: [1\n", "params.yaml:2: not readable as YAML"),
-        (TEXT.replace("  threads", "\tthreads"), "params.yaml:6: not readable as YAML"),
+        (TEXT.replace("  threads", "\tthreads"), "params.yaml:8: not readable as YAML"),
         (TEXT.replace("  seed: 42", "  seed: 42\n  seed: 43"), 'params.yaml:6: not readable as '
          'YAML: found duplicate key "seed"'),
         (TEXT.replace("kind: package ", "kind: packge ", 1), "prepare.scratch.source.kind: unknown "

@@ -61,9 +61,13 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_bert(tmp_path_factory.mktemp("finetuned"))
+
+
+def save_bert(folder: Path) -> Path:
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-    folder = tmp_path_factory.mktemp("finetuned")
+    folder.mkdir(exist_ok=True)
     letters = sorted(set("".join(WORDS)))
     vocabulary = [
         "[PAD]",

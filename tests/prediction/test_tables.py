@@ -27,7 +27,7 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> None:
         texts = [f"{a}+{b}" for a, b in zip(texts, seconds, strict=True)] if seconds else texts
         return [[Answer(text.upper() * n, 1 / n) for n in range(1, top_k + 1)] for text in texts]
 
-    monkeypatch.setattr(tables, "load_predictor", lambda folder: predict)
+    monkeypatch.setattr(tables, "load_predictor", lambda folder, device: predict)
 
 
 def predict(source: Path | None, target: Path | None = None, **given: Any) -> None:

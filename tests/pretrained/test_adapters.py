@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,18 @@ from scratchformer.base.errors import Interrupted, ParamsError
 from scratchformer.base.files import read_json, sha256
 from scratchformer.checkpoints.checkpoint import Checkpoints, read_checkpoint
 from scratchformer.params import Finetune, Pretrained
-from scratchformer.pretrained.finetuning import finetuning
 from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finetune, save_finetuned
 from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapters
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.finetuning.tasks.seq2seq import Sequences
 from scratchformer.pretrained.hub.loading import load_classifier, load_seq2seq
 from scratchformer.pretrained.inference import classify_probabilities
+from scratchformer.runtime import device
 
 LABELS = ["first", "second", "third"]
 LORA = Finetune(
     method="lora", lora_rank=4, lora_alpha=8.0, lora_dropout=0.1, schedule="cosine",
-    precision="float32", gradient_checkpointing=False,
+    gradient_checkpointing=False,
     epochs=5, batch_size=16, learning_rate=0.01, warmup_share=0.1, weight_decay=0.01,
     label_smoothing=0.0, class_weights="none", freeze="embeddings", frozen_layers=0, patience=8,
     log_every=7,
@@ -175,7 +176,7 @@ def test_without_peft_the_message_says_what_to_install(
 
 
 def test_bfloat16_and_gradient_checkpointing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recomputed activations change no result; half precision needs a machine that has it."""
+    """Recomputed activations change no result; half precision changes the products only."""
     full = LORA.model_copy(update={"method": "full", "epochs": 1, "learning_rate": 0.001})
     place.run(full)
     kept = place.digests()["model.safetensors"]
@@ -183,12 +184,9 @@ def test_bfloat16_and_gradient_checkpointing(place: Place, monkeypatch: pytest.M
     place.run(full.model_copy(update={"gradient_checkpointing": True}))
     assert place.digests()["model.safetensors"] == kept
     place.checkpoints.remove()
-    half = full.model_copy(update={"precision": "bfloat16"})
-    monkeypatch.setattr(finetuning, "_has_bfloat16", lambda: False)
-    with pytest.raises(ParamsError, match="set precision: float32"):
-        place.run(half)
-    monkeypatch.setattr(finetuning, "_has_bfloat16", lambda: True)
-    report = place.run(half)
+    half = replace(device.machine(), precision="bfloat16")
+    monkeypatch.setattr(device, "_opened", [half])
+    report = place.run(full)
     assert place.digests()["model.safetensors"] != kept
     assert report.valid["loss"] < 1.2
     assert next(place.model.parameters()).dtype == torch.float32

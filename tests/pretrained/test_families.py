@@ -34,7 +34,7 @@ SIZE = len(SPECIAL) + len(WORDS)
 LABELS = ["first", "second", "third"]
 SETTINGS = Finetune(
     method="full", lora_rank=2, lora_alpha=4.0, lora_dropout=0.0, schedule="linear",
-    precision="float32", gradient_checkpointing=False, epochs=2, batch_size=32,
+    gradient_checkpointing=False, epochs=2, batch_size=32,
     learning_rate=0.01, warmup_share=0.1, weight_decay=0.01, label_smoothing=0.1,
     class_weights="balanced", freeze="none", frozen_layers=0, patience=2, log_every=5,
 )  # fmt: skip

@@ -28,7 +28,7 @@ from scratchformer.pretrained.inference import classify_probabilities
 LABELS = ["first", "second", "third"]
 SETTINGS = Finetune(
     method="full", lora_rank=4, lora_alpha=8.0, lora_dropout=0.0, schedule="linear",
-    precision="float32", gradient_checkpointing=False,
+    gradient_checkpointing=False,
     epochs=8, batch_size=16, learning_rate=0.003, warmup_share=0.3, weight_decay=0.01,
     label_smoothing=0.0, class_weights="none", freeze="none", frozen_layers=0, patience=8,
     log_every=7,

@@ -29,7 +29,7 @@ from scratchformer.pretrained.hub.locating import locate
 LABELS = ["first", "second", "third"]
 BASE: dict[str, Any] = {
     "method": "full", "lora_rank": 2, "lora_alpha": 4.0, "lora_dropout": 0.0, "schedule": "linear",
-    "precision": "float32", "gradient_checkpointing": False, "epochs": 2, "batch_size": 16,
+    "gradient_checkpointing": False, "epochs": 2, "batch_size": 16,
     "learning_rate": 0.003, "warmup_share": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0,
     "class_weights": "none", "freeze": "none", "frozen_layers": 0, "patience": 8, "log_every": 2,
 }  # fmt: skip
@@ -93,12 +93,6 @@ def frozen(change: dict[str, Any], context: dict[str, Any], part: str) -> Callab
     return shown
 
 
-def bfloat16(run: Run) -> bool:
-    if not finetuning._has_bfloat16():
-        pytest.skip("this machine does not multiply in bfloat16")
-    return other_weights({"precision": "bfloat16"})(run)
-
-
 def checkpointing(run: Run) -> bool:
     """It saves memory and nothing else: the bytes stay, the Trainer is told."""
     arguments = [
@@ -132,7 +126,6 @@ ARRIVES: dict[str, Callable[[Run], bool]] = {
     "finetune.frozen_layers": frozen(
         {"frozen_layers": 1}, {"freeze": "embeddings"}, "encoder.layer.0"
     ),
-    "finetune.precision": bfloat16,
     "finetune.gradient_checkpointing": checkpointing,
     "finetune.patience": stops_early,
     "finetune.log_every": lambda run: (run().logged, run(log_every=4).logged) == (4, 2),

@@ -4,9 +4,9 @@ Unknown keys are errors, because a misspelt parameter that is silently ignored i
 kind.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from scratchformer.base.tasks import TaskName
 
@@ -18,6 +18,15 @@ NotBlank = Annotated[str, Field(pattern=r"\S")]
 FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "parallel_text"]
 
 
+def _count_or_auto(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"expected auto or a whole number from 1 on, found {value!r}")
+
+
+CountOrAuto = Annotated[int | Literal["auto"], PlainValidator(_count_or_auto)]
+
+
 class Section(BaseModel):
     """A mapping of params.yaml: immutable, no unknown keys, no silent conversions."""
 
@@ -26,7 +35,10 @@ class Section(BaseModel):
 
 class Run(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    threads: Count
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["float32", "bfloat16"]
+    threads: CountOrAuto
+    compile: bool
 
 
 # --- prepare ----------------------------------------------------------------------------------
@@ -344,7 +356,6 @@ class Finetune(Section):
     class_weights: Literal["none", "balanced"]
     freeze: Literal["none", "embeddings"]
     frozen_layers: Annotated[int, Field(ge=0)]
-    precision: Literal["float32", "bfloat16"]
     gradient_checkpointing: bool
     patience: Count
     log_every: Count

@@ -10,10 +10,12 @@ from scratchformer.base.files import read_json
 from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.prediction.answers import Answer, Classes
 from scratchformer.prediction.windows import windows
+from scratchformer.runtime.device import device_of, on_device, open_machine
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from scratchformer.runtime.device import DeviceName
     from scratchformer.text.inputs import Encoded, ModelInputs
     from scratchformer.text.tokenizers import TokenizerPair
 
@@ -42,10 +44,14 @@ class Predictor(Protocol):
         """
 
 
-def load_predictor(folder: Path) -> Predictor:
+def load_predictor(folder: Path, device: "DeviceName" = "auto") -> Predictor:
     """Load models/scratch, models/finetuned or another folder of either layout.
 
+    Args:
+        device: as `run.device` of params.yaml.
+
     Raises:
+        ParamsError: this computer lacks the device.
         DataError: the folder holds no model, or one whose files do not fit together.
     """
     config = folder / "config.json"
@@ -58,6 +64,7 @@ def load_predictor(folder: Path) -> Predictor:
     if not isinstance(settings, dict):
         raise DataError(f"{config}: expected a mapping, found {type(settings).__name__}")
     architecture = settings.get("architecture")
+    open_machine(device, threads=None)
     if architecture == "Transformer":
         return _Seq2SeqPredictor(folder)
     if architecture == "EncoderClassifier":
@@ -89,7 +96,8 @@ class _Seq2SeqPredictor:
         _demand_cut(long)
         target, longest = self.tokenizers.target, self.inputs.rules.max_target_length
         assert target is not None and longest is not None
-        source, width = _padded(encode_texts(self.inputs, texts, second_texts)), max(beam, top_k)
+        source = _padded(self.model, encode_texts(self.inputs, texts, second_texts))
+        width = max(beam, top_k)
         decoded = (
             greedy(self.model, source, longest)
             if width == 1
@@ -140,7 +148,7 @@ class _ScratchClassifier(_Classifier):
         self.classes = Classes.of(folder, names)
 
     def logits(self, read: "Encoded") -> "Tensor":
-        logits: Tensor = self.model(_padded(read))
+        logits: Tensor = self.model(_padded(self.model, read))
         return logits
 
 
@@ -150,15 +158,16 @@ class _BertClassifier(_Classifier):
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         from scratchformer.pretrained.conversion.bert_classifier import labels_of, load
 
-        self.model, self.inputs = load(folder, settings)
+        model, self.inputs = load(folder, settings)
+        self.model = on_device(model)
         self.classes = Classes.of(folder, labels_of(folder, settings))
 
     def logits(self, read: "Encoded") -> "Tensor":
         import torch
 
-        tokens = _padded(read, self.model.body.config.pad_id)
-        lengths = torch.tensor([len(ids) for ids in read.ids])
-        real = torch.arange(tokens.shape[1]) < lengths[:, None]
+        tokens = _padded(self.model, read, self.model.body.config.pad_id)
+        lengths = torch.tensor([len(ids) for ids in read.ids], device=tokens.device)
+        real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
         logits: Tensor = self.model(tokens, real)
         return logits
 
@@ -232,7 +241,8 @@ def _model_inputs(model: Any, read: "Encoded") -> "dict[str, Tensor]":
     from scratchformer.data.tokenized.columns import InputColumns, input_table
     from scratchformer.pretrained.inference import padded_inputs
 
-    return padded_inputs(model, InputColumns.of(input_table(read)), np.arange(len(read.ids)))
+    made = padded_inputs(model, InputColumns.of(input_table(read)), np.arange(len(read.ids)))
+    return {name: tensor.to(model.device) for name, tensor in made.items()}
 
 
 def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair, ModelInputs]":
@@ -241,7 +251,7 @@ def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair, ModelInputs]":
     from scratchformer.transformer import Transformer, load_model
 
     try:
-        model, tokenizers = load_model(folder), load_tokenizers(folder)
+        model, tokenizers = on_device(load_model(folder)), load_tokenizers(folder)
     except (ValueError, OSError) as error:
         raise DataError(f"{folder}: not a model that can be loaded: {error}") from None
     sizes = (model.config.source_vocab_size, model.config.target_vocab_size)
@@ -276,9 +286,10 @@ def _labels(path: Path, count: int) -> list[str]:
     return [str(name) for name in names]
 
 
-def _padded(read: "Encoded", pad_id: int = 0) -> "Tensor":
-    """int64 [text, length]."""
+def _padded(model: "nn.Module", read: "Encoded", pad_id: int = 0) -> "Tensor":
+    """int64 [text, length], beside the weights of the model."""
     import torch
 
     rows = [torch.tensor(ids) for ids in read.ids]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id)
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id)
+    return padded.to(device_of(model))

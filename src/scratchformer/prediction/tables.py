@@ -19,6 +19,7 @@ from scratchformer.data.sources.whole_rows import TEXT, WholeRow, read_whole_row
 from scratchformer.prediction.answers import Answer
 from scratchformer.prediction.models import Long, load_predictor
 from scratchformer.prediction.rows_out import check_target, row_writer
+from scratchformer.runtime.device import DeviceName
 
 
 def predict_file(
@@ -33,6 +34,7 @@ def predict_file(
     pair_column: str | None = None,
     threshold: float = 0.0,
     long: Long = "cut",
+    device: DeviceName = "auto",
 ) -> None:
     """Predict for `texts`, or the rows of `source`, or the lines of standard input.
 
@@ -55,7 +57,7 @@ def predict_file(
     if source and not source.is_file():
         raise DataError(f"{source}: {'is a folder' if source.is_dir() else 'not found'}")
     check_target(target)
-    predictor = load_predictor(model)
+    predictor = load_predictor(model, device)
     is_table = source is not None and format_of(source.name) is not None
     columns = [column if is_table else TEXT, *([pair_column] if is_table and pair_column else [])]
     with ExitStack() as stack:

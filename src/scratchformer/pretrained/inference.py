@@ -63,7 +63,7 @@ def logits(
     scores = np.empty((len(rows), model.config.num_labels), dtype=np.float64)
     with torch.inference_mode():
         for indices, inputs in padded_batches(model, rows, batch_size):
-            scores[indices] = model(**inputs).logits.double().cpu().numpy()
+            scores[indices] = model(**inputs).logits.cpu().double().numpy()
             advance(len(indices))
     return scores
 
@@ -89,7 +89,7 @@ def embed(
     vectors = np.empty((len(rows), model.config.hidden_size), dtype=np.float32)
     with torch.inference_mode():
         for indices, inputs in padded_batches(model, rows, batch_size):
-            hidden = encoder(**inputs).last_hidden_state  # [batch, length, d_model]
+            hidden = encoder(**inputs).last_hidden_state.float()  # [batch, length, d_model]
             weights = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
             mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
             vectors[indices] = torch.nn.functional.normalize(mean, dim=-1).cpu().numpy()

@@ -14,3 +14,13 @@ def world_size() -> int:
 def rank() -> int:
     """The number of this process, from 0. Rank 0 alone speaks and writes."""
     return int(os.environ["RANK"]) if world_size() > 1 else 0
+
+
+def local_world_size() -> int:
+    """How many of them are on this computer, and share its threads and devices."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world_size() > 1 else 1
+
+
+def local_rank() -> int:
+    """The number of this process on its computer, from 0."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0

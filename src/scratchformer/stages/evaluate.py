@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 def evaluate(params: Params, run: "StageRun") -> Summary:
     """Score every system of both tracks on the same rows, with controls and intervals."""
-    import torch
-
     from scratchformer.base.files import write_json, write_whole_folder
     from scratchformer.evaluation.tables.results_table import summary_rows
     from scratchformer.evaluation.tracks.evaluations import evaluate_track
     from scratchformer.evaluation.tracks.report import Settings, rounded
     from scratchformer.record.metrics import parse_metrics
+    from scratchformer.runtime.device import open_machine
 
-    torch.set_num_threads(params.run.threads)
+    machine = open_machine(params.run.device, params.run.threads, params.run.precision)
     for track in TRACKS:
         run.log_input(f"{track}-test", TOKENIZED / track / "test.arrow", "evaluation")
     settings = Settings.of(params)
-    reports = {track: evaluate_track(track, settings) for track in TRACKS}
+    with machine.autocast():
+        reports = {track: evaluate_track(track, settings) for track in TRACKS}
 
     values = rounded({name: report.metrics for name, report in reports.items()})
     values["method"] = settings.resampling.method()
@@ -54,7 +54,8 @@ def evaluate(params: Params, run: "StageRun") -> Summary:
         run.log_table(name, records)
     run.log_artifact(PREDICTIONS)
     warnings = [warning for report in reports.values() for warning in report.warnings]
-    return Summary("evaluate", summary_rows(metrics), [METRICS, PREDICTIONS, CALIBRATION], warnings)
+    rows = [*summary_rows(metrics), ("ran on", machine.describe())]
+    return Summary("evaluate", rows, [METRICS, PREDICTIONS, CALIBRATION], warnings)
 
 
 def _write_predictions(reports: "Mapping[TrackName, TrackReport]") -> None:

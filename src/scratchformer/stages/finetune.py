@@ -28,8 +28,6 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     """Fine-tune the pretrained model; resume when an earlier run of the same was cut short."""
     import shutil
 
-    import torch
-
     from scratchformer.base.files import write_whole_folder
     from scratchformer.base.workspace import checkpoint_root
     from scratchformer.checkpoints.fingerprint import collect_facts
@@ -43,13 +41,16 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.pretrained.finetuning.tasks import MAKERS
     from scratchformer.pretrained.hub.locating import locate
     from scratchformer.pretrained.hub.model_card import model_card
+    from scratchformer.runtime.device import open_machine
     from scratchformer.runtime.processes import rank, world_size
 
-    torch.set_num_threads(params.run.threads)
+    here = params.run
+    machine = open_machine(here.device, here.threads, here.precision, here.compile)
     info = load_tokenized_info("finetune")
     sections = {"run": params.run, "finetune": params.finetune, "pretrained": params.pretrained}
     pretrained = locate(params.pretrained)
     facts = collect_facts(sections, [*INPUTS, pretrained], CODE, ("torch", "transformers"))
+    facts |= machine.facts()
     if world_size() > 1:
         facts["processes"] = world_size()  # other sums, other dropout
     for path in INPUTS[1:3]:
@@ -76,7 +77,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         *((f"validation {name}", f"{value:.4f}") for name, value in report.valid.items()),
         ("best update", f"{report.best_step:,} of {report.steps:,} ({report.stop_reason})"),
         ("parameters", f"{report.trained_parameters:,} trained of {report.parameters:,}"),
-        *([("processes", str(world_size()))] if world_size() > 1 else []),
+        ("ran on", machine.describe()),
         *(("in words", line) for line in told),
     ]
     return Summary("finetune", rows, [FINETUNED_MODEL, HISTORY / "finetune"])

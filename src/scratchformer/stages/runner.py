@@ -14,6 +14,7 @@ from scratchformer.base.terminal import Summary, print_summary
 from scratchformer.params import Params, load_params
 from scratchformer.params.declared import only_declared
 from scratchformer.record.dvc_record import read_stages
+from scratchformer.runtime.device import Threads, threads_of_process
 from scratchformer.runtime.processes import rank, world_size
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ def _terminate(number: int, frame: "FrameType | None") -> None:
     raise Terminated
 
 
-def set_threads(threads: int) -> None:
+def set_threads(asked: Threads) -> None:
     """Give the libraries the same number of threads on every machine: it changes the last bits."""
+    threads = threads_of_process(asked)
     # They read these once, when they are first imported; torch may be there already.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["MKL_DYNAMIC"] = "FALSE"  # or it takes fewer threads than asked where cores are few

@@ -29,10 +29,13 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
     from scratchformer.checkpoints.session import training_session
     from scratchformer.data.tokenized.read import load_tokenized_info
     from scratchformer.explanation.summary import summarize_training
+    from scratchformer.runtime.device import open_machine
     from scratchformer.training.outputs import results_of, write_outputs
 
+    here = params.run
+    machine = open_machine(here.device, here.threads, here.precision, here.compile)
     sections = {"run": params.run, "train_scratch": params.train_scratch}
-    facts = collect_facts(sections, INPUTS, CODE)
+    facts = {**collect_facts(sections, INPUTS, CODE), **machine.facts()}
     for split, path in SPLITS.items():
         run.log_input(split, path, "training" if split == "train" else "validation")
     with training_session(checkpoint_root("train_scratch"), facts) as checkpoints:
@@ -47,13 +50,13 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
         )
     results = results_of(training)
     run.log_summary(results)
-    return summarize_training(results, HISTORY / "scratch", SCRATCH_MODEL, params.train_scratch)
+    summary = summarize_training(results, HISTORY / "scratch", SCRATCH_MODEL, params.train_scratch)
+    summary.rows.append(("ran on", machine.describe()))
+    return summary
 
 
 def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "Training":
     """Data, model and loop, put together as the parameters say."""
-    import torch
-
     from scratchformer.base.terminal import say
     from scratchformer.data.tokenized.batches import TokenBatches
     from scratchformer.data.tokenized.read import load_tokenized_info, open_split
@@ -63,7 +66,6 @@ def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "T
     from scratchformer.training.loop import Training
     from scratchformer.training.outputs import readable
 
-    torch.set_num_threads(params.run.threads)
     settings, seed = params.train_scratch, params.run.seed
     info = load_tokenized_info("scratch")
     train = TokenBatches(open_split("scratch", "train"), settings.batch_tokens, seed)

@@ -26,11 +26,13 @@ def visualize(params: Params, run: "StageRun") -> Summary:
 
     from scratchformer.base.files import write_whole_folder
     from scratchformer.record.metrics import load_metrics
+    from scratchformer.runtime.device import open_machine
     from scratchformer.visualization.playground.build import build_playground
     from scratchformer.visualization.report.first_screen import first_screen
     from scratchformer.visualization.report.page.write import write_report
     from scratchformer.visualization.report.sections import sections
 
+    open_machine(params.run.device, params.run.threads)  # pictures are always of float32
     metrics = load_metrics()
     with write_whole_folder(FIGURES) as folder:
         contents = write_report(

@@ -26,6 +26,8 @@ def build_objective(
 ) -> Objective:
     """A new model, its weights drawn from `seed`, and what it minimises.
 
+    The weights are drawn on the CPU, the same for every device, and then put on the machine's.
+
     Args:
         settings: section `train_scratch`.
         info: data/tokenized/scratch/info.json: task, vocabulary sizes, largest lengths, labels.

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
+from scratchformer.runtime.device import machine
 from scratchformer.training.objectives.objective import Objective
 from scratchformer.transformer import collect_attention
 from scratchformer.transformer.decoder import DecoderLayer
@@ -105,7 +106,11 @@ class Diagnosis:
     def _squares(self, tensors: Any) -> dict[str, float]:
         """Squared length of the tensors of each layer, one for each parameter."""
         sums: dict[str, float] = {}
-        norms = torch._foreach_norm([torch.zeros(1) if t is None else t for t in tensors])
+        known = [
+            torch.zeros_like(p) if t is None else t
+            for p, t in zip(self._parameters.values(), tensors, strict=True)
+        ]
+        norms = torch._foreach_norm(known)
         for name, norm in zip(self._parameters, torch.stack(list(norms)).tolist(), strict=True):
             sums[layer_of(name)] = sums.get(layer_of(name), 0.0) + norm**2
         return sums
@@ -135,7 +140,7 @@ class Diagnosis:
             if layer.feed_forward.activation == "relu":
                 handles.append(layer.feed_forward.inner.register_forward_hook(inner))
         self._model.eval()
-        with collect_attention(self._model) as maps:
+        with machine().eager(), collect_attention(self._model) as maps:
             self._objective.predict(rows)
         self._model.train()
         for handle in handles:

@@ -7,6 +7,7 @@ from torch import nn
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.monitoring.flops import Flops, Shape, Utilisation
 from scratchformer.monitoring.machine_rate import busiest_layer, machine_rate
+from scratchformer.runtime.device import device_of, machine
 from scratchformer.transformer import EncoderClassifier, Transformer
 
 
@@ -39,7 +40,8 @@ def utilisation_of(
     model: Transformer | EncoderClassifier, data: TokenBatches
 ) -> Utilisation:
     """Measures the machine with products as large as those of a usual batch."""
-    rate = machine_rate(busiest_layer(model), data.batch(0).source.size, torch.ones(()))
+    like = torch.ones((), dtype=getattr(torch, machine().precision), device=device_of(model))
+    rate = machine_rate(busiest_layer(model), data.batch(0).source.size, like)
     return Utilisation(flops_of(model), rate)
 
 

@@ -21,6 +21,7 @@ from scratchformer.checkpoints.signals import stop_on_signals
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import TrainScratch
+from scratchformer.runtime.device import device_of, seed_device
 from scratchformer.runtime.randomness import counted_seed
 from scratchformer.training.averaging import make_averaging
 from scratchformer.training.diagnostics import Diagnosis
@@ -73,6 +74,7 @@ class Training:
         checkpoint_seconds: float = 60.0,
     ) -> None:
         self.objective, self.model = objective, objective.model
+        self.device = device_of(self.model)
         self.batches, self.settings, self.seed = batches, settings, seed
         self.checkpoints = checkpoints
         self.before_first = before_first
@@ -130,7 +132,7 @@ class Training:
         tokens = sum(batch.tokens for batch in batches)
         diagnosis = None
         if settings.diagnose_every and step % settings.diagnose_every == 0:
-            torch.default_generator.manual_seed(counted_seed(self.seed, "dropout", step))
+            seed_device(self.device, counted_seed(self.seed, "dropout", step))
             diagnosis = Diagnosis(self.objective, self.batches, batches[0])
         loss = self._backward(step, batches, tokens)
         if diagnosis:
@@ -169,7 +171,7 @@ class Training:
         """Loss of an update, summed over tokens; its gradient is added to the parameters."""
         loss = 0.0
         for place, batch in enumerate(batches):
-            torch.default_generator.manual_seed(counted_seed(self.seed, "dropout", step, place))
+            seed_device(self.device, counted_seed(self.seed, "dropout", step, place))
             loss += self.objective.backward(batch, tokens)
         return loss
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from scratchformer.base.errors import GateError
 from scratchformer.base.files import write_json
 from scratchformer.data.tokenized.batches import Batch
+from scratchformer.runtime.device import machine
 
 MAX_LEFT_OUT = {"raise": 0, "skip": 20, "rollback": 3}  # times in one training
 ROWS_SHOWN = 8
@@ -65,7 +66,8 @@ def first_not_finite(model: nn.Module, run_again: Callable[[], float]) -> str:
     ]
     model.zero_grad(set_to_none=True)
     try:
-        loss = run_again()
+        with machine().eager():
+            loss = run_again()
     finally:
         for handle in handles:
             handle.remove()

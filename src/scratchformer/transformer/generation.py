@@ -48,7 +48,8 @@ class DecodingState:
         else:
             hidden = model.decode_hidden(tokens, self.caches)
         log_probs = model.project(hidden[:, -1]).float().log_softmax(dim=-1)
-        log_probs[:, [model.config.pad_id, model.config.bos_id]] = -torch.inf
+        for never in (model.config.pad_id, model.config.bos_id):
+            log_probs[:, never] = -torch.inf
         return log_probs
 
     def keep_sources(self, rows: Int[Tensor, " kept"]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scratchformer.data.tokenized.columns import TokenColumn
 from scratchformer.evaluation.systems.token_losses import TokenLosses
+from scratchformer.runtime.device import to_device_of
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +54,6 @@ def decode(
         beam_size: 1 is greedy.
         max_length: tokens at most, EOS included.
     """
-    import torch
-
     from scratchformer.transformer import beam_search, greedy
 
     records = np.unique(table.column("row").to_numpy(), return_index=True)[1]
@@ -62,13 +61,13 @@ def decode(
     ids: list[list[int]] = [[] for _ in range(rows)]
     scores = np.zeros(rows)
     for part in _by_length(records, sources.lengths, batch_size):
-        source = torch.from_numpy(sources.padded(part, model.config.pad_id))
+        source = to_device_of(model, sources.padded(part, model.config.pad_id))
         if beam_size == 1:
             decoded = greedy(model, source, max_length)
         else:
             decoded = beam_search(model, source, beam_size, max_length)
         places = table.column("row").take(pa.array(part)).to_numpy()
-        scores[places] = decoded.scores.numpy()
+        scores[places] = decoded.scores.cpu().numpy()
         lengths = decoded.lengths.tolist()
         for place, line, length in zip(places, decoded.ids.tolist(), lengths, strict=True):
             ids[place] = line[:length]
@@ -90,8 +89,8 @@ def token_losses(
     model.eval()
     with torch.inference_mode():
         for part in _by_length(order, targets.lengths, batch_size):
-            source = torch.from_numpy(sources.padded(part, config.pad_id))
-            target = torch.from_numpy(targets.padded(part, config.pad_id))
+            source = to_device_of(model, sources.padded(part, config.pad_id))
+            target = to_device_of(model, targets.padded(part, config.pad_id))
             begin = target.new_full((len(part), 1), config.bos_id)
             hidden = model.decode_hidden(
                 torch.cat([begin, target[:, :-1]], dim=1), model.encode(source)
@@ -117,8 +116,8 @@ def class_probabilities(
     model.eval()
     with torch.inference_mode():
         for part in _by_length(np.arange(table.num_rows), sources.lengths, batch_size):
-            source = torch.from_numpy(sources.padded(part, model.config.pad_id))
-            probabilities[part] = model(source).softmax(dim=-1).numpy()
+            source = to_device_of(model, sources.padded(part, model.config.pad_id))
+            probabilities[part] = model(source).float().softmax(dim=-1).cpu().numpy()
     return probabilities
 
 
@@ -139,6 +138,6 @@ def _token_nll(
     nll, right = [], []
     for some, ids in zip(torch.split(hidden, size), torch.split(target, size), strict=True):
         log_probabilities = model.project(some).float().log_softmax(dim=-1)
-        nll.append(-log_probabilities.gather(1, ids[:, None]).squeeze(1).double().numpy())
-        right.append((log_probabilities.argmax(dim=-1) == ids).double().numpy())
+        nll.append(-log_probabilities.gather(1, ids[:, None]).squeeze(1).cpu().double().numpy())
+        right.append((log_probabilities.argmax(dim=-1) == ids).cpu().double().numpy())
     return np.concatenate(nll), np.concatenate(right)

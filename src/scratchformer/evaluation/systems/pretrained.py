@@ -76,8 +76,8 @@ def _token_losses(
             nll = -log_probabilities.gather(1, target[:, None]).squeeze(1)
             # np.add.at and not +=: references of one row may be in one batch.
             record = row_of_record[part].repeat(targets.lengths[part])
-            np.add.at(result.nll, record, nll.double().cpu().numpy())
+            np.add.at(result.nll, record, nll.cpu().double().numpy())
             right = log_probabilities.argmax(dim=-1) == target
-            np.add.at(result.right, record, right.double().cpu().numpy())
+            np.add.at(result.right, record, right.cpu().double().numpy())
             np.add.at(result.tokens, record, 1)
     return result

@@ -12,6 +12,7 @@ from scratchformer.evaluation.reports.classification import Probabilities
 from scratchformer.evaluation.reports.sequences import SequenceOutput
 from scratchformer.evaluation.systems.from_scratch import class_probabilities, decode, token_losses
 from scratchformer.evaluation.tracks.report import Settings
+from scratchformer.runtime.device import on_device
 from scratchformer.text.tokenizers import load_tokenizers
 
 
@@ -67,7 +68,7 @@ def _load(kind: type[Any]) -> Any:
     from scratchformer.transformer import load_model
 
     try:
-        model = load_model(SCRATCH_MODEL)
+        model = on_device(load_model(SCRATCH_MODEL))
     except (OSError, ValueError) as error:
         fix = "make it with: dvc repro train_scratch"
         raise DataError(f"{SCRATCH_MODEL}: {error}; {fix}") from None

@@ -19,6 +19,7 @@ from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapter
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.finetuning.tasks.task import FinetuneTask
 from scratchformer.pretrained.hub.loading import quiet_transformers
+from scratchformer.runtime.device import machine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +68,7 @@ def finetune(
     Raises:
         Interrupted: a signal asked to stop; the checkpoint is in place.
         GateError: the loss is not a number.
-        ParamsError: `settings` do not fit the model or the machine.
+        ParamsError: `settings` do not fit the model.
     """
     from transformers import PrinterCallback
 
@@ -90,7 +91,7 @@ def finetune(
     )
     trainer.remove_callback(PrinterCallback)
     found = trainer.find_checkpoint()
-    utilisation = utilisation_of(task, settings.batch_size, settings.precision)
+    utilisation = utilisation_of(task, settings.batch_size)
     updates = settings.epochs * -(-len(task.lengths) // settings.batch_size)
     with stop_on_signals() as stop, progress("fine-tuning", updates, found) as bar:
         trainer.add_callback(
@@ -145,15 +146,9 @@ def _class_weights(task: FinetuneTask, settings: Finetune) -> "Tensor | None":
 
 
 def _arguments(settings: Finetune, seed: int, folder: Path) -> "TrainingArguments":
-    import torch
-
     from scratchformer.pretrained.finetuning.arguments import OneDeviceArguments
 
-    if settings.precision == "bfloat16" and not _has_bfloat16():
-        raise ParamsError(
-            "finetune.precision: bfloat16, but neither a GPU nor the CPU of this machine computes "
-            "in it; set precision: float32"
-        )
+    here = machine()
     return OneDeviceArguments(
         output_dir=str(folder),
         seed=seed,
@@ -164,27 +159,18 @@ def _arguments(settings: Finetune, seed: int, folder: Path) -> "TrainingArgument
         warmup_steps=settings.warmup_share,  # below 1, transformers reads it as a share
         weight_decay=settings.weight_decay,
         max_grad_norm=CLIP_NORM,
-        bf16=settings.precision == "bfloat16",
+        bf16=here.precision == "bfloat16",
+        tf32=False,  # with torch_compile it would be on
+        torch_compile=here.compile,
         activation_checkpointing=settings.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},  # frozen embeddings are no bar
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="no",  # `Watch` writes the curves
-        use_cpu=not torch.cuda.is_available(),  # else it refuses bfloat16 without a GPU
+        use_cpu=here.device == "cpu",  # else it refuses bfloat16 without a GPU
         report_to="none",
         disable_tqdm=True,
         log_level="error",
         remove_unused_columns=False,  # the data set is row numbers; the collator looks them up
-        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_pin_memory=here.device.startswith("cuda"),
     )
-
-
-def _has_bfloat16() -> bool:
-    """Whether the machine multiplies matrices of bfloat16 itself. Without such units a CPU
-    imitates them, slower than it computes in float32."""
-    import torch
-
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    units = torch.cpu.get_capabilities()
-    return bool(units.get("avx512_bf16") or units.get("amx_bf16") or units.get("bf16"))

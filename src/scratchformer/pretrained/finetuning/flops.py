@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from scratchformer.monitoring.flops import Flops, Shape, Utilisation
 from scratchformer.monitoring.machine_rate import busiest_layer, machine_rate
 from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL, FinetuneTask
+from scratchformer.runtime.device import machine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,15 +58,12 @@ def flops_of(model: "PreTrainedModel") -> Flops:
     )
 
 
-def utilisation_of(task: FinetuneTask, batch_size: int, precision: str) -> Utilisation:
-    """Measures the machine with products as large as those of a usual batch.
-
-    Args:
-        precision: float32 | bfloat16, in which the training multiplies.
-    """
+def utilisation_of(task: FinetuneTask, batch_size: int) -> Utilisation:
+    """Measures the machine with products as large as those of a usual batch, in the precision in
+    which the training multiplies."""
     import torch
 
-    like = torch.ones((), dtype=getattr(torch, precision), device=task.model.device)
+    like = torch.ones((), dtype=getattr(torch, machine().precision), device=task.model.device)
     positions = max(1, int(task.lengths.mean() * batch_size))
     return Utilisation(
         flops_of(task.model), machine_rate(busiest_layer(task.model), positions, like)

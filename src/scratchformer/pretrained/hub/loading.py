@@ -1,7 +1,7 @@
 """From a folder to a tokenizer or a model in memory, without running anybody's code.
 
-Every function checks its folder first, see `locating.py`. Models come in float32 and evaluation
-mode.
+Every function checks its folder first, see `locating.py`. Models come in float32, in evaluation
+mode, and on the device of this process.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +14,7 @@ from scratchformer.base.registry import Registry
 from scratchformer.base.tasks import TaskName
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.hub.locating import check_folder, locate
+from scratchformer.runtime.device import on_device
 from scratchformer.runtime.randomness import counted_seed
 
 if TYPE_CHECKING:
@@ -187,8 +188,7 @@ def _load(
             f"{folder}: the weights lack {len(lacking)} tensors that config.json promises, "
             f"{min(lacking)} among them; the folder is incomplete or of another architecture"
         )
-    model.eval()
-    return model
+    return on_device(model.eval())
 
 
 def _explain(folder: Path, load: Callable[[], Any]) -> Any:

@@ -40,7 +40,7 @@ def initial_loss(subject: Subject) -> str:
     # Without the likeliest answer (the repeated token), the spread is that of the weights.
     rest = logits.sort(dim=-1).values[:, :-1] if logits.shape[-1] > 2 else logits
     sureness = float((rest.logsumexp(-1) - rest.mean(-1)).mean()) - math.log(rest.shape[-1])
-    even = nn.Linear(trial.model.config.d_model, logits.shape[-1])
+    even = nn.Linear(trial.model.config.d_model, logits.shape[-1], device=logits.device)
     even.weight.zero_()
     even.bias.fill_(ANY_LOGIT)  # not zero: softmax does not see it, a loss that is wrong does
     trial.model.output = even

@@ -154,7 +154,7 @@ def _by_position(logits: Tensor, target: Ids, pad_id: int) -> Tensor:
     if len(logits) == target.size:
         return logits.view(*target.shape, -1)
     places = logits.new_zeros(*target.shape, logits.shape[-1])
-    places[torch.from_numpy(target != pad_id)] = logits
+    places[torch.from_numpy(target != pad_id).to(logits.device)] = logits
     return places
 
 

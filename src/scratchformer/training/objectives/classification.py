@@ -9,6 +9,7 @@ from torch import Tensor
 from scratchformer.base.statistics import macro_f1_of
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.params import TrainScratch
+from scratchformer.runtime.device import to_device_of, to_train
 from scratchformer.training.objectives.loss import smoothed_cross_entropy
 from scratchformer.training.objectives.objective import Objective, Validation
 from scratchformer.transformer import EncoderClassifier, TransformerConfig
@@ -37,7 +38,7 @@ class ClassificationObjective(Objective):
             num_labels=info["num_labels"],
             **settings.model.model_dump(),
         )
-        return cls(EncoderClassifier(config), settings.label_smoothing, valid)
+        return cls(to_train(EncoderClassifier(config)), settings.label_smoothing, valid)
 
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
         logits, label = self.predict(batch)
@@ -47,17 +48,20 @@ class ClassificationObjective(Objective):
 
     def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         assert batch.label is not None
-        return self.model(torch.from_numpy(batch.source)), torch.from_numpy(batch.label)
+        source, label = (to_device_of(self.model, ids) for ids in (batch.source, batch.label))
+        with self._autocast():
+            return self.model(source).float(), label
 
     @torch.inference_mode()
     def validate(self) -> Validation:
         self.model.eval()
         loss, labels, answers = 0.0, [], []
         for batch in self._valid.in_length_order():
+            assert batch.label is not None
             logits, label = self.predict(batch)
             loss += smoothed_cross_entropy(logits, label).item()
-            labels.append(label.numpy())
-            answers.append(logits.argmax(dim=-1).numpy())
+            labels.append(batch.label)
+            answers.append(logits.argmax(dim=-1).cpu().numpy())
         self.model.train()
         label_ids, answer_ids = np.concatenate(labels), np.concatenate(answers)
         values = {

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Self
@@ -9,6 +10,7 @@ from typing import Self
 from torch import Tensor
 
 from scratchformer.data.tokenized.batches import Batch
+from scratchformer.runtime.device import machine
 from scratchformer.transformer import EncoderClassifier, Transformer
 
 
@@ -41,6 +43,7 @@ class Objective(ABC):
     model: Transformer | EncoderClassifier
     columns: tuple[str, ...]
     _smoothing: float
+    _on_trial = False
 
     @abstractmethod
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
@@ -57,10 +60,17 @@ class Objective(ABC):
     def for_trial(self, label_smoothing: float | None = None) -> Self:
         """The same over a copy of the model, without dropout: whatever happens to it stays there.
 
+        In float32, whatever the precision of the training: what is asked of a copy is exact.
+
         `label_smoothing` replaces that of the training; None keeps it.
         """
         trial = copy(self)
         trial.model = deepcopy(self.model).eval()
+        trial._on_trial = True
         if label_smoothing is not None:
             trial._smoothing = label_smoothing
         return trial
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Around every forward pass."""
+        return nullcontext() if self._on_trial else machine().autocast()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.params import TrainScratch
+from scratchformer.runtime.device import machine, to_device_of, to_train
 from scratchformer.runtime.randomness import counted_seed
 from scratchformer.training.objectives.loss import (
     LOGITS_AT_ONCE,
@@ -62,7 +63,7 @@ class Seq2SeqObjective(Objective):
             max_length=max(info["max_source_length"], info["max_target_length"]),
             **settings.model.model_dump(),
         )
-        model = Transformer(config)
+        model = to_train(Transformer(config))
         return cls(model, settings.label_smoothing, valid, settings.decode_samples, seed)
 
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
@@ -70,7 +71,7 @@ class Seq2SeqObjective(Objective):
         return backward_in_chunks(
             hidden,
             target,
-            self.model.project,
+            self._project,
             self.model.config.target_vocab_size,
             self._smoothing,
             tokens_of_update,
@@ -78,7 +79,7 @@ class Seq2SeqObjective(Objective):
 
     def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
         hidden, target = self._hidden(batch)
-        return self.model.project(hidden), target
+        return self._project(hidden), target
 
     @torch.inference_mode()
     def validate(self) -> Validation:
@@ -89,7 +90,7 @@ class Seq2SeqObjective(Objective):
             hidden, target = self._hidden(batch)
             parts = zip(torch.split(hidden, chunk), torch.split(target, chunk), strict=True)
             for part, ids in parts:
-                logits = self.model.project(part)
+                logits = self._project(part)
                 loss += smoothed_cross_entropy(logits, ids).item()
                 right += int((logits.argmax(dim=-1) == ids).sum())
             tokens += batch.tokens
@@ -108,12 +109,18 @@ class Seq2SeqObjective(Objective):
     def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """([tokens, d_model] decoder outputs, [tokens] ids they should predict)."""
         assert batch.target is not None
-        source, target = torch.from_numpy(batch.source), torch.from_numpy(batch.target)
+        source, target = (to_device_of(self.model, ids) for ids in (batch.source, batch.target))
         begin = target.new_full((len(target), 1), self.model.config.bos_id)
         # The EOS that is shifted in behind short rows is read where only padding is predicted.
         target_input = torch.cat([begin, target[:, :-1]], dim=1)
-        hidden = self.model.decode_hidden(target_input, self.model.encode(source))
+        with self._autocast():
+            hidden = self.model.decode_hidden(target_input, self.model.encode(source))
         return without_padding(hidden, target, self.model.config.pad_id)
+
+    def _project(self, hidden: Tensor) -> Tensor:
+        """Logits, of which losses are made: float32."""
+        with self._autocast():
+            return self.model.project(hidden).float()
 
     def _decode(self) -> list[Sample]:
         """Greedy answers to the drawn rows."""
@@ -122,7 +129,9 @@ class Seq2SeqObjective(Objective):
         limit = min(longest * 3 // 2 + 1, self.model.config.max_length)
         answered: list[Sample] = []
         for batch in self._sample_batches:
-            written = greedy(self.model, torch.from_numpy(batch.source), limit).ids.tolist()
+            source = to_device_of(self.model, batch.source)
+            with self._autocast(), machine().eager():
+                written = greedy(self.model, source, limit).ids.tolist()
             answered += [
                 replace(self._samples[len(answered) + place], prediction=self._text_ids(ids))
                 for place, ids in enumerate(written)

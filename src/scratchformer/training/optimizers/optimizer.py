@@ -153,4 +153,4 @@ def restore_optimizer(
     parameters = dict(_named_trained(model))
     for key, tensor in tensors.items():
         quantity, name = key.split(".", 1)
-        optimizer.state[parameters[name]][quantity] = tensor
+        optimizer.state[parameters[name]][quantity] = tensor.to(parameters[name].device)

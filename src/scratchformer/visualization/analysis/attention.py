@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.pretrained.hub.loading import encoder_of
+from scratchformer.runtime.device import device_of
 from scratchformer.text.inputs import ModelInputs
 from scratchformer.text.tokenizers import BOS_ID
 from scratchformer.visualization.analysis.predictions import UnavailableError
@@ -59,7 +60,8 @@ def scratch_attention(
     from scratchformer.transformer import Transformer, collect_attention
 
     read = encode_texts(inputs, [source]).ids[0]
-    source_ids = torch.tensor([read])
+    device = device_of(model)
+    source_ids = torch.tensor([read], device=device)
     source_tokens = [str(tokenizers.source.id_to_token(i)) for i in read]
     with torch.inference_mode(), collect_attention(model) as collected:
         if not isinstance(model, Transformer):
@@ -68,7 +70,7 @@ def scratch_attention(
         if tokenizers.target is None or target is None:
             raise UnavailableError("a sequence-to-sequence model needs a target to be shown")
         written = inputs.encode_targets([target]).ids[0]
-        model(source_ids, torch.tensor([[BOS_ID, *written[:-1]]]))
+        model(source_ids, torch.tensor([[BOS_ID, *written[:-1]]], device=device))
     predicted = [str(tokenizers.target.id_to_token(i)) for i in written]
     given = [str(tokenizers.target.id_to_token(BOS_ID)), *predicted[:-1]]
     return {
@@ -149,7 +151,7 @@ def token_embeddings(
     side = "target" if hasattr(model, "target_embedding") else "source"
     tokenizer = getattr(tokenizers, side)
     embedding = cast(Any, getattr(model, f"{side}_embedding"))
-    vectors: NDArray[np.float32] = embedding.tokens.weight.detach().numpy()
+    vectors: NDArray[np.float32] = embedding.tokens.weight.detach().cpu().numpy()
     return vectors, [str(tokenizer.id_to_token(i)) for i in range(len(vectors))], side
 
 

@@ -58,7 +58,7 @@ def integrated_gradients(
 
     ids = row.batch["input_ids"]
     rest = {name: tensor for name, tensor in row.batch.items() if name != "input_ids"}
-    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids, device=ids.device))
     empty = torch.where(special, ids, torch.full_like(ids, tokenizer.pad_token_id or 0))
 
     def logits(inputs: Any) -> Any:
@@ -76,6 +76,6 @@ def integrated_gradients(
         raise UnavailableError(
             f"captum cannot attribute {type(model).__name__}: {str(error).splitlines()[0]}"
         ) from error
-    values: NDArray[np.float64] = found[0].double().sum(dim=-1).numpy()
+    values: NDArray[np.float64] = found[0].cpu().double().sum(dim=-1).numpy()
     change = float(full[label] - none[label])
     return Attribution(label, list(row.tokens), values, change, float(values.sum()) - change)

@@ -27,5 +27,6 @@ class ModelInput:
 def model_input(model: "PreTrainedModel", inputs: ModelInputs, text: str) -> ModelInput:
     """A text, or two with a tab between them, by the rules that lie beside the weights."""
     read = encode_texts(inputs, [text])
-    batch = padded_inputs(model, InputColumns.of(input_table(read)), np.array([0]))
+    made = padded_inputs(model, InputColumns.of(input_table(read)), np.array([0]))
+    batch = {name: tensor.to(model.device) for name, tensor in made.items()}
     return ModelInput(batch, inputs.source.tokens(read.ids[0]))

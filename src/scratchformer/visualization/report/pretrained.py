@@ -105,7 +105,8 @@ class PretrainedPair:
         written = None
         if answer is not None:
             (ids,) = self.inputs.encode_targets([answer]).ids
-            written = (torch.tensor([ids]), self.tokenizer.convert_ids_to_tokens(ids))
+            tensor = torch.tensor([ids], device=self.after.device)
+            written = (tensor, self.tokenizer.convert_ids_to_tokens(ids))
         sides = {
             side: pretrained_attention(model, row.batch, row.tokens, written)
             for side, model in (("before", self.before), ("after", self.after))

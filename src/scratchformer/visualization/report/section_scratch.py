@@ -9,6 +9,7 @@ import pandas as pd
 
 from scratchformer.base.tasks import Task
 from scratchformer.data.tokenized.texts import encode_texts
+from scratchformer.runtime.device import device_of
 from scratchformer.text.inputs import ModelInputs
 from scratchformer.text.tokenizers import SPECIAL_TOKENS
 from scratchformer.visualization.analysis.attention import (
@@ -145,7 +146,8 @@ def _answer(scratch: ScratchModel, text: str) -> str:
     if not isinstance(scratch.model, Transformer) or scratch.tokenizers.target is None:
         return ""
     with torch.inference_mode():
-        written = greedy(scratch.model, torch.tensor([ids]), MAX_TOKENS)
+        source = torch.tensor([ids], device=device_of(scratch.model))
+        written = greedy(scratch.model, source, MAX_TOKENS)
     return str(scratch.tokenizers.target.decode(written.ids[0].tolist()))
 
 

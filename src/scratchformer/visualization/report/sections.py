@@ -7,6 +7,7 @@ from scratchformer.base.tasks import TASKS
 from scratchformer.data.preparation.prepared import load_info
 from scratchformer.params import Params
 from scratchformer.record.metrics import Metrics
+from scratchformer.runtime.device import on_device
 from scratchformer.text.inputs import load_scratch_inputs
 from scratchformer.text.tokenizers import load_tokenizers
 from scratchformer.transformer import load_model
@@ -29,7 +30,7 @@ def _scratch_sections(params: Params) -> Iterator[Section]:
     task = TASK_SECTIONS[info.task]
     yield training_section("scratch", task.loss_unit, params.train_scratch.clip_norm)
     model = ScratchModel(
-        load_model(SCRATCH_MODEL),
+        on_device(load_model(SCRATCH_MODEL)),
         load_tokenizers(SCRATCH_MODEL),
         load_scratch_inputs(SCRATCH_MODEL),
         TASKS[info.task],

@@ -13,6 +13,7 @@ from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL, VALIDATION_
 from scratchformer.pretrained.hub.inputs import tell_target_language
 from scratchformer.pretrained.hub.loading import load_seq2seq
 from scratchformer.pretrained.inference import padded_inputs
+from scratchformer.runtime.device import widest_float
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +60,8 @@ class Sequences:
         with torch.inference_mode():
             for batch in self._validation_batches():
                 labels = batch.pop("labels")
-                scores = self.model(**batch).logits.double()
+                logits = self.model(**batch).logits
+                scores = logits.to(widest_float(logits.device))
                 real = labels != NO_LABEL
                 likelihood = scores.log_softmax(-1)[real].gather(1, labels[real][:, None])
                 nats -= float(likelihood.sum())

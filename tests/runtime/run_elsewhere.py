@@ -1,0 +1,161 @@
+"""Everything that computes, on the CPU and on a device that is not the CPU. A process of its own.
+
+usage: python run_elsewhere.py FOLDER
+
+FOLDER/scratch and FOLDER/bert hold models. Prints one JSON object: what came out on the CPU and
+what came out elsewhere.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors.torch import save
+from tests.runtime.elsewhere import ELSEWHERE, ElsewhereMode, tensor, torch_tensor
+from tests.training.conftest import INFO, make_copy_table, make_settings
+from torch.utils._python_dispatch import _disable_current_modes
+
+from scratchformer.checkpoints import checkpoint
+from scratchformer.checkpoints.checkpoint import Checkpoints
+from scratchformer.data.tokenized.batches import TokenBatches
+from scratchformer.data.tokenized.texts import encode_texts
+from scratchformer.evaluation.systems.from_scratch import class_probabilities, decode, token_losses
+from scratchformer.prediction import load_predictor
+from scratchformer.pretrained.finetuning.loss import cross_entropy_loss
+from scratchformer.pretrained.hub import loading
+from scratchformer.pretrained.hub.inputs import load_inputs
+from scratchformer.pretrained.hub.loading import encoder_of, load_finetuned
+from scratchformer.pretrained.inference import classify, embed
+from scratchformer.runtime import device
+from scratchformer.text.inputs import load_scratch_inputs
+from scratchformer.text.tokenizers import load_tokenizers
+from scratchformer.training.build import build_objective
+from scratchformer.training.gates import pass_gates
+from scratchformer.training.loop import Training
+from scratchformer.transformer import load_model
+from scratchformer.visualization.analysis.attention import (
+    pretrained_attention,
+    scratch_attention,
+    token_embeddings,
+)
+from scratchformer.visualization.analysis.model_input import model_input
+
+WORDS = ["abba", "cab", "dada", "a"]
+
+
+def labelled(table: pa.Table) -> pa.Table:
+    labels = pa.array(np.arange(len(table)) % 3, pa.int32())
+    return table.drop_columns("target").append_column("label", labels)
+
+
+def train(folder: Path, task: str) -> Training:
+    """Two updates, a validation and a checkpoint; then again, from there to the end."""
+    settings = make_settings(
+        accumulate=2, diagnose_every=2, max_steps=4, validate_every=2, log_every=1,
+    )  # fmt: skip
+    tables = [make_copy_table(60), make_copy_table(12, seed=9)]
+    if task == "classification":
+        tables = [labelled(table) for table in tables]
+    info = {**INFO, "task": task, "num_labels": 3}
+    batches, valid = (TokenBatches(table, settings.batch_tokens, 1) for table in tables)
+    objective = build_objective(settings, info, valid, 1)
+
+    def gates() -> None:
+        if device.machine().device != "cpu":  # for the CPU they have tests of their own
+            pass_gates(objective, batches, settings, 1)
+
+    training = Training(objective, batches, settings, 1, Checkpoints(folder), before_first=gates)
+    return training
+
+
+class StoppedError(Exception):
+    """In the name of a signal."""
+
+
+def from_scratch(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for task in ("seq2seq", "classification"):
+        first = train(folder / task, task)
+        write = first.checkpoints.write
+
+        def write_and_stop(snapshot: checkpoint.Snapshot, write: Any = write) -> None:
+            write(snapshot)
+            raise StoppedError
+
+        first.checkpoints.write = write_and_stop  # type: ignore[method-assign]
+        try:
+            first.run()
+        except StoppedError:
+            training = train(folder / task, task)
+        training.run()
+        assert training.device == torch.device(device.machine().device)
+        found[f"{task}: validation"] = list(training.state.best_values.values())
+        table, model = make_copy_table(9, seed=3), training.model
+        if task == "classification":
+            probabilities = class_probabilities(model, labelled(table), batch_size=4)
+            found["class_probabilities"] = probabilities.tolist()
+            continue
+        found["token_losses"] = token_losses(model, table, 9, batch_size=4).nll.tolist()
+        for beam in (1, 3):
+            decoded = decode(model, table, 9, beam_size=beam, max_length=6, batch_size=4)
+            found[f"decode, beam {beam}"] = [decoded.ids, decoded.scores.tolist()]
+    return found
+
+
+def trained_models(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, beam in (("scratch", 1), ("scratch", 3), ("bert", 1)):
+        answers = load_predictor(folder / name)(WORDS, 1, beam)
+        found[f"predict, {name}, beam {beam}"] = [
+            [each.text, each.probability] for row in answers for each in row
+        ]
+    own = device.on_device(load_model(folder / "scratch"))
+    inputs = load_scratch_inputs(folder / "scratch")
+    tokenizers = load_tokenizers(folder / "scratch")
+    maps = scratch_attention(own, tokenizers, inputs, "cab", "abba")
+    found["attention"] = maps["cross"].maps.tolist()
+    found["embeddings"] = token_embeddings(own, tokenizers)[0].sum(axis=1).tolist()
+    bert, texts = load_finetuned(folder / "bert", "eager"), load_inputs(folder / "bert")
+    ids = encode_texts(texts, WORDS).ids
+    rows = pa.table({"source": pa.array(ids, pa.list_(pa.int32()))})
+    found["classify"] = classify(bert, rows, 2).tolist()
+    found["embed"] = embed(encoder_of(bert), rows, 2).tolist()
+    row = model_input(bert, texts, "dada")
+    found["attention of BERT"] = pretrained_attention(bert, row.batch, row.tokens)[
+        "encoder"
+    ].maps.tolist()
+    loss = cross_entropy_loss(torch.tensor([1.0, 2.0, 3.0]), 0.1)
+    labels = torch.tensor([2]).to(bert.device)
+    found["weighted loss"] = loss(bert(**row.batch), labels, 1).item()
+    return found
+
+
+def read_on_cpu(folder: Path, load: Callable[[], Any]) -> Any:
+    """transformers makes models on torch's device `meta` first, which the mode does not know."""
+    with _disable_current_modes(), patch.object(torch, "tensor", torch_tensor):
+        return load()
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    report, sys.stdout = sys.stdout, sys.stderr
+    found = {"cpu": {**from_scratch(folder / "cpu"), **trained_models(folder)}}
+    device._find = lambda name: ELSEWHERE
+    # safetensors looks for the memory of a tensor; it moves one of a GPU to the CPU itself.
+    checkpoint.save = lambda tensors: save({name: t.cpu() for name, t in tensors.items()})
+    loading._explain = read_on_cpu
+    with ElsewhereMode(), patch.object(torch, "tensor", tensor):
+        device.open_machine("auto", 1)
+        found["elsewhere"] = {**from_scratch(folder / "elsewhere"), **trained_models(folder)}
+    print(json.dumps(found), file=report)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.params import TrainScratch
 from scratchformer.runtime.device import to_device_of, to_train
 from scratchformer.training.objectives.loss import smoothed_cross_entropy
-from scratchformer.training.objectives.objective import Objective, Validation
+from scratchformer.training.objectives.objective import Objective, Validation, in_full
 from scratchformer.transformer import EncoderClassifier, TransformerConfig
 
 
@@ -50,7 +50,7 @@ class ClassificationObjective(Objective):
         assert batch.label is not None
         source, label = (to_device_of(self.model, ids) for ids in (batch.source, batch.label))
         with self._autocast():
-            return self.model(source).float(), label
+            return in_full(self.model(source)), label
 
     @torch.inference_mode()
     def validate(self) -> Validation:

@@ -95,7 +95,7 @@ def backward_in_chunks(
     Args:
         hidden: [tokens, width] the decoder's output; gradients flow from it into the model.
         target: [tokens] ids.
-        project: hidden → logits, float32.
+        project: hidden → logits, not of half precision.
         vocabulary: size of the last axis of the logits.
         smoothing: see `smoothed_cross_entropy`.
         tokens_of_update: what the gradient is divided by: tokens of all accumulated batches.

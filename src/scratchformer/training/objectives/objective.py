@@ -7,6 +7,7 @@ from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from scratchformer.data.tokenized.batches import Batch
@@ -74,3 +75,8 @@ class Objective(ABC):
     def _autocast(self) -> AbstractContextManager[object]:
         """Around every forward pass."""
         return nullcontext() if self._on_trial else machine().autocast()
+
+
+def in_full(logits: Tensor) -> Tensor:
+    """Logits of half precision in float32, for the loss; others as they are."""
+    return logits.float() if logits.dtype is torch.bfloat16 else logits

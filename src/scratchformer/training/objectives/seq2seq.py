@@ -20,7 +20,7 @@ from scratchformer.training.objectives.loss import (
     smoothed_cross_entropy,
     without_padding,
 )
-from scratchformer.training.objectives.objective import Objective, Sample, Validation
+from scratchformer.training.objectives.objective import Objective, Sample, Validation, in_full
 from scratchformer.transformer import Transformer, TransformerConfig, greedy
 
 ROWS_DECODED_TOGETHER = 128
@@ -118,9 +118,8 @@ class Seq2SeqObjective(Objective):
         return without_padding(hidden, target, self.model.config.pad_id)
 
     def _project(self, hidden: Tensor) -> Tensor:
-        """Logits, of which losses are made: float32."""
         with self._autocast():
-            return self.model.project(hidden).float()
+            return in_full(self.model.project(hidden))
 
     def _decode(self) -> list[Sample]:
         """Greedy answers to the drawn rows."""

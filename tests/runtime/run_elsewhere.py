@@ -84,8 +84,8 @@ def from_scratch(folder: Path) -> dict[str, Any]:
         first = train(folder / task, task)
         write = first.checkpoints.write
 
-        def write_and_stop(snapshot: checkpoint.Snapshot, write: Any = write) -> None:
-            write(snapshot)
+        def write_and_stop(state: Any, write: Any = write) -> None:
+            write(state)
             raise StoppedError
 
         first.checkpoints.write = write_and_stop  # type: ignore[method-assign]

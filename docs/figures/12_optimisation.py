@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from scratchformer.params import read_yaml
+from scratchformer.params.schema import AdamOptimizer
 from scratchformer.training.optimizers.optimizer import make_optimizer
 from scratchformer.training.schedule import learning_rate
 from scratchformer.visualization.plots.style import BLUE, GREEN, ORANGE, VERMILLION
@@ -25,7 +26,8 @@ def shrinking(decoupled: bool, size: float) -> list[float]:
     torch.manual_seed(0)
     model = nn.Linear(512, 1, bias=False)  # the mean of 512 such weights
     nn.init.ones_(model.weight)
-    optimizer = make_optimizer(model, DECAY)
+    settings = AdamOptimizer(kind="adamw", learning_rate=RATE, weight_decay=DECAY)
+    optimizer = make_optimizer(model, settings)
     if not decoupled:
         optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), weight_decay=DECAY)
     for group in optimizer.param_groups:

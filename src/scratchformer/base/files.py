@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scratchformer.base.errors import DataError
+
 
 @contextmanager
 def write_whole(path: Path) -> Iterator[Path]:
@@ -65,6 +67,17 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping. Raises DataError where it does not."""
+    try:
+        value = read_json(path)
+    except ValueError as error:
+        raise DataError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a mapping, found {type(value).__name__}")
+    return value
 
 
 def sha256(path: Path) -> str:

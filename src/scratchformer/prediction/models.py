@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from scratchformer.base.errors import DataError, ParamsError
-from scratchformer.base.files import read_json
+from scratchformer.base.files import read_json, read_mapping
 from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.prediction.answers import Answer, Classes
 from scratchformer.prediction.windows import windows
@@ -57,12 +57,7 @@ def load_predictor(folder: Path, device: "DeviceName" = "auto") -> Predictor:
     config = folder / "config.json"
     if not config.is_file():
         raise DataError(f"{folder}: no model here (config.json is missing); `dvc repro` makes it")
-    try:
-        settings = read_json(config)
-    except ValueError as error:
-        raise DataError(f"{config}: not readable as JSON: {error}") from None
-    if not isinstance(settings, dict):
-        raise DataError(f"{config}: expected a mapping, found {type(settings).__name__}")
+    settings = read_mapping(config)
     architecture = settings.get("architecture")
     open_machine(device, threads=None)
     if architecture == "Transformer":

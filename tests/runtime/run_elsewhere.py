@@ -58,6 +58,7 @@ def train(folder: Path, task: str) -> Training:
     """Two updates, a validation and a checkpoint; then again, from there to the end."""
     settings = make_settings(
         accumulate=2, diagnose_every=2, max_steps=4, validate_every=2, log_every=1,
+        averaging={"kind": "exponential", "decay": 0.9},
     )  # fmt: skip
     tables = [make_copy_table(60), make_copy_table(12, seed=9)]
     if task == "classification":

@@ -244,7 +244,8 @@ class Training:
                 parameter.copy_(found.tensors["model"][name])
         restore_optimizer(self.model, self.optimizer, dict(found.tensors["optimizer"]))
         self.best = dict(found.tensors.get("best", {}))
-        self.averaging.restore(found.tensors.get("average", {}))
+        averages = found.tensors.get("average", {})
+        self.averaging.restore({name: t.to(self.device) for name, t in averages.items()})
         say(f"resuming after step {found.step} of {self.settings.max_steps}")
 
     def _checkpoint(self) -> None:

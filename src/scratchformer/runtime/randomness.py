@@ -10,8 +10,8 @@ from typing import Literal
 Purpose = Literal["weights", "adapters", "order", "dropout", "samples", "gates", "search"]
 
 
-def counted_seed(seed: int, purpose: Purpose, *numbers: int) -> int:
-    """A seed in 0 .. 2**63 - 1 for one random choice, e.g. `counted_seed(42, "dropout", step)`.
+def derive_seed(seed: int, purpose: Purpose, *numbers: int) -> int:
+    """A seed in 0 .. 2**63 - 1 for one random choice, e.g. `derive_seed(42, "dropout", step)`.
 
     Neighbouring numbers give unrelated seeds (SHA-256), unlike `seed + step`, where step 2 of
     seed 1 would repeat step 1 of seed 2.

@@ -13,7 +13,7 @@ from typing import Any
 from scratchformer.base.errors import ParamsError
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params
-from scratchformer.runtime.randomness import counted_seed
+from scratchformer.runtime.randomness import derive_seed
 from scratchformer.search.checkout import fingerprint
 from scratchformer.search.space import Space
 
@@ -97,7 +97,7 @@ def _sampler(space: Space, study: Any) -> Any:
     propose the same, and a search that was stopped goes on as if it had not been."""
     from optuna.samplers import RandomSampler, TPESampler
 
-    seed = counted_seed(space.seed, "search", len(study.get_trials(deepcopy=False))) % 2**32
+    seed = derive_seed(space.seed, "search", len(study.get_trials(deepcopy=False))) % 2**32
     return TPESampler(seed=seed) if space.sampler == "tpe" else RandomSampler(seed=seed)
 
 

@@ -8,7 +8,7 @@ import torch
 from scratchformer.base.registry import Registry
 from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import TrainScratch
-from scratchformer.runtime.randomness import counted_seed
+from scratchformer.runtime.randomness import derive_seed
 from scratchformer.training.objectives.classification import ClassificationObjective
 from scratchformer.training.objectives.objective import Objective
 from scratchformer.training.objectives.seq2seq import Seq2SeqObjective
@@ -33,5 +33,5 @@ def build_objective(
         info: data/tokenized/scratch/info.json: task, vocabulary sizes, largest lengths, labels.
         valid: validation split.
     """
-    torch.manual_seed(counted_seed(seed, "weights"))
+    torch.manual_seed(derive_seed(seed, "weights"))
     return OBJECTIVES[info["task"]](settings, info, valid, seed)

@@ -22,7 +22,7 @@ from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import TrainScratch
 from scratchformer.runtime.device import device_of, seed_device
-from scratchformer.runtime.randomness import counted_seed
+from scratchformer.runtime.randomness import derive_seed
 from scratchformer.training.averaging import make_averaging
 from scratchformer.training.diagnostics import Diagnosis
 from scratchformer.training.flops import utilisation_of
@@ -132,7 +132,7 @@ class Training:
         tokens = sum(batch.tokens for batch in batches)
         diagnosis = None
         if settings.diagnose_every and step % settings.diagnose_every == 0:
-            seed_device(self.device, counted_seed(self.seed, "dropout", step))
+            seed_device(self.device, derive_seed(self.seed, "dropout", step))
             diagnosis = Diagnosis(self.objective, self.batches, batches[0])
         loss = self._backward(step, batches, tokens)
         if diagnosis:
@@ -171,7 +171,7 @@ class Training:
         """Loss of an update, summed over tokens; its gradient is added to the parameters."""
         loss = 0.0
         for place, batch in enumerate(batches):
-            seed_device(self.device, counted_seed(self.seed, "dropout", step, place))
+            seed_device(self.device, derive_seed(self.seed, "dropout", step, place))
             loss += self.objective.backward(batch, tokens)
         return loss
 

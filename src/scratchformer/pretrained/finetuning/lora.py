@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.params import Finetune
-from scratchformer.runtime.randomness import counted_seed
+from scratchformer.runtime.randomness import derive_seed
 
 if TYPE_CHECKING:
     from peft import LoraModel
@@ -53,7 +53,7 @@ def add_adapters(model: "PreTrainedModel", settings: Finetune, seed: int) -> "Lo
         lora_dropout=settings.lora_dropout,
         target_modules=_linear_layers(model, fresh),
     )
-    torch.manual_seed(counted_seed(seed, "adapters"))
+    torch.manual_seed(derive_seed(seed, "adapters"))
     adapted = LoraModel(model, config, "default")  # freezes everything but its own matrices
     for parameter in fresh.values():
         parameter.requires_grad_(True)

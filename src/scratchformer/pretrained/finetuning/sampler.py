@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-from scratchformer.runtime.randomness import counted_seed
+from scratchformer.runtime.randomness import derive_seed
 
 
 class LengthGroupedSampler(Sampler[int]):
@@ -44,7 +44,7 @@ class LengthGroupedSampler(Sampler[int]):
 
     def order(self, epoch: int) -> npt.NDArray[np.int64]:
         """[rows] the order of one epoch: a pure function."""
-        random = np.random.default_rng(counted_seed(self._seed, "order", epoch))
+        random = np.random.default_rng(derive_seed(self._seed, "order", epoch))
         shuffled = random.permutation(len(self._lengths))
         by_length = shuffled[np.argsort(self._lengths[shuffled], kind="stable")]
         full, rest = divmod(len(by_length), self._batch_size)

@@ -39,7 +39,7 @@ from scratchformer.pretrained.finetuning.sampler import LengthGroupedSampler
 from scratchformer.pretrained.finetuning.tasks.task import FinetuneTask
 from scratchformer.runtime.device import seed_device
 from scratchformer.runtime.distributed import all_reduce_sum, broadcast_from_first, wait_for_first
-from scratchformer.runtime.randomness import counted_seed
+from scratchformer.runtime.randomness import derive_seed
 
 
 @dataclass
@@ -198,7 +198,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     ) -> Tensor:
         """One forward and backward pass, with the dropout of this (seed, update)."""
         step, process = self.state.global_step, self.args.process_index
-        seed_device(self.args.device, counted_seed(self.args.seed, "dropout", step, process))
+        seed_device(self.args.device, derive_seed(self.args.seed, "dropout", step, process))
         shape, share_tokens = shape_of(inputs), count_tokens(inputs)
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         items = int(num_items_in_batch)

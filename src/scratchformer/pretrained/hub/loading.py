@@ -15,7 +15,7 @@ from scratchformer.base.tasks import TaskName
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.hub.locating import check_folder, locate
 from scratchformer.runtime.device import on_device
-from scratchformer.runtime.randomness import counted_seed
+from scratchformer.runtime.randomness import derive_seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -86,7 +86,7 @@ def load_classifier(
     from transformers import AutoModelForSequenceClassification
 
     names = dict(enumerate(labels))
-    torch.manual_seed(counted_seed(seed, "weights"))
+    torch.manual_seed(derive_seed(seed, "weights"))
     model = _load(
         AutoModelForSequenceClassification,
         locate(pretrained),

@@ -11,7 +11,7 @@ from scratchformer.base.terminal import say, warn
 from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import GateName, TrainScratch
 from scratchformer.runtime.device import device_of, seed_device
-from scratchformer.runtime.randomness import counted_seed
+from scratchformer.runtime.randomness import derive_seed
 from scratchformer.training.gates import learning, rate, wiring
 from scratchformer.training.gates.subject import RedGateError, Subject
 from scratchformer.training.objectives.objective import Objective
@@ -124,7 +124,7 @@ def run_gates(
     """
     outcomes: dict[GateName, Outcome] = {}
     with torch.random.fork_rng(devices=[]):
-        seed_device(device_of(objective.model), counted_seed(seed, "gates"))
+        seed_device(device_of(objective.model), derive_seed(seed, "gates"))
         subject = Subject(objective, batches, settings)
         for gate in GATES:
             if gate.decoder and objective.model.config.num_labels:

@@ -13,7 +13,7 @@ from torch import Tensor
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.params import TrainScratch
 from scratchformer.runtime.device import machine, to_device_of, to_train
-from scratchformer.runtime.randomness import counted_seed
+from scratchformer.runtime.randomness import derive_seed
 from scratchformer.training.objectives.loss import (
     LOGITS_AT_ONCE,
     backward_in_chunks,
@@ -139,7 +139,7 @@ class Seq2SeqObjective(Objective):
 
     def _draw(self, count: int, seed: int) -> tuple[list[Batch], list[Sample]]:
         """`count` validation rows (or all) drawn at random: batches by length, and their texts."""
-        random = np.random.default_rng(counted_seed(seed, "samples"))
+        random = np.random.default_rng(derive_seed(seed, "samples"))
         rows, first_record = np.unique(self._valid.rows, return_index=True)
         drawn = random.choice(len(rows), min(count, len(rows)), replace=False)
         records = first_record[drawn]

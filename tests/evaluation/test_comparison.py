@@ -18,6 +18,7 @@ from scratchformer.evaluation.reports.scores import differences, scores, values
 from scratchformer.evaluation.reports.subgroup_deltas import length_buckets, subgroup_deltas
 from scratchformer.evaluation.significance.paired_tests import mcnemar
 from scratchformer.evaluation.significance.resampling import Resampling
+from scratchformer.evaluation.tracks.class_tables import change_tables
 
 LABELS = ["x", "y", "z"]
 TEST = LabelledRows(
@@ -217,3 +218,16 @@ def test_difference_has_its_sign_and_its_tests() -> None:
     found = differences(perfect, before, TEST.groups, RESAMPLING)
     assert found["accuracy"]["value"] == 0.5 and found["loss"]["value"] < 0
     assert found["macro_f1"]["value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("train", "found"),
+    [
+        (["nothing alike"], {"rows": 0, "share": 0.0, "accuracy_without": 0.5}),
+        (TEST.texts[2:3], {"rows": 1, "share": 0.25, "accuracy_without": 2 / 3}),
+        (TEST.texts, {"rows": 4, "share": 1.0}),
+    ],
+)
+def test_the_accuracy_without_near_duplicates(train: list[str], found: dict[str, float]) -> None:
+    _, facts = change_tables(TEST, {"before": BEFORE, "after": AFTER}, train, RESAMPLING)
+    assert facts["near_duplicates"] == pytest.approx(found)

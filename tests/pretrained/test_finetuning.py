@@ -22,6 +22,7 @@ from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finet
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.loss import class_weights
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
+from scratchformer.pretrained.finetuning.trainer import Window
 from scratchformer.pretrained.hub.loading import load_classifier
 from scratchformer.pretrained.inference import classify_probabilities
 
@@ -117,6 +118,11 @@ def test_the_curves(whole: Runs) -> None:
     # Warm-up over 9 of 30 updates, then down in a line; the rate is that of the update itself.
     assert float(train[1][2]) == pytest.approx(0.003 * 6 / 9)
     assert float(train[-1][2]) == pytest.approx(0.003 * 1 / 21)
+
+
+def test_a_row_of_the_history_starts_from_nothing() -> None:
+    """Each is a sum that is divided by `updates` or `items` when the row is written."""
+    assert set(vars(Window()).values()) == {0}
 
 
 def test_the_same_parameters_give_the_same_bytes(runs: Runs, whole: Runs) -> None:

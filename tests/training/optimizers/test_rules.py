@@ -166,3 +166,14 @@ def test_a_rule_reduces_a_loss(rule: Rule) -> None:
 def test_a_matrix_of_adafactor_remembers_its_rows_and_columns_only() -> None:
     state = Adafactor().initial_state(torch.zeros(40, 30))
     assert sum(tensor.numel() for tensor in state.values()) == 70
+
+
+def test_muon_turns_in_the_number_format_it_is_told() -> None:
+    torch.manual_seed(0)
+    weight, gradient = torch.randn(6, 4), torch.randn(6, 4)
+    rule = Muon(momentum=0.0, nesterov=False, dtype=torch.bfloat16)
+    new, _ = rule.update(weight, gradient, rule.initial_state(weight), 1, 0.1)
+    turned = orthogonalized(gradient.to(torch.bfloat16)).float()
+    assert new.dtype == torch.float32
+    assert torch.equal(new, weight - 0.1 * (6 / 4) ** 0.5 * turned)
+    assert not torch.equal(turned, orthogonalized(gradient))

@@ -11,8 +11,8 @@ length grouping a resumed run is another run. This subclass replaces the order a
 It also validates in its own way: the task scores the model without label smoothing, and the best
 weights are kept in memory (one more copy of what is trained) until the end.
 
-Several processes (`torchrun`, `accelerate launch`) share every batch, see `sharing.py`; the first
-one validates and writes.
+Several processes (`torchrun`, `accelerate launch`) share every batch, see
+`runtime/distributed.py`; the first one validates and writes.
 """
 
 import math
@@ -202,7 +202,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         shape, share_tokens = shape_of(inputs), count_tokens(inputs)
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         items = int(num_items_in_batch)
-        share = loss.item() / self.args.world_size  # see `sharing.py`
+        share = loss.item() / self.args.world_size  # see `runtime/distributed.py`
         value, tokens = all_reduce_sum([share, share_tokens], self.args.device)
         if not math.isfinite(value):
             raise GateError(

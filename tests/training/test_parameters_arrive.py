@@ -11,6 +11,7 @@ from tests.training.test_not_finite import poison
 
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Params
+from scratchformer.runtime import device
 from scratchformer.stages import train_scratch as stage
 from scratchformer.tracking import StageRun
 from scratchformer.training.averaging import AVERAGES
@@ -286,16 +287,37 @@ def seeds(params: Params) -> bool:
     return drawn and (one.seed, other.seed) == (1, 2)
 
 
-def threads(params: Params) -> bool:
-    before, found = torch.get_num_threads(), []
-    for number in (2, 3):
-        prepared(params, threads=number)
-        found.append(torch.get_num_threads())
-    torch.set_num_threads(before)
-    return found == [2, 3]
+class OpenedError(Exception):
+    """Raised in place of the search for a machine; holds what was asked for."""
 
 
-RUN_ARRIVES: dict[str, Callable[[Params], bool]] = {"run.seed": seeds, "run.threads": threads}
+def asked_of_the_machine(key: str, value: Any) -> Callable[[Params], bool]:
+    """What the stage asks `open_machine` for; tests/runtime/test_device.py shows what that does."""
+
+    def arrived(params: Params) -> bool:
+        names = ("device", "threads", "precision", "compile")
+
+        def note(*asked: Any) -> None:
+            raise OpenedError(dict(zip(names, asked, strict=True)))
+
+        run = params.run.model_copy(update={key: value})
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(OpenedError) as caught:
+            patch.setattr(device, "open_machine", note)
+            stage.train_scratch(params.model_copy(update={"run": run}), StageRun(None))
+        before, after = (section.model_dump() for section in (params.run, run))
+        asked = caught.value.args[0]
+        return before[key] != after[key] and asked == {name: after[name] for name in asked}
+
+    return arrived
+
+
+RUN_ARRIVES: dict[str, Callable[[Params], bool]] = {
+    "run.seed": seeds,
+    "run.device": asked_of_the_machine("device", "mps"),
+    "run.precision": asked_of_the_machine("precision", "bfloat16"),
+    "run.threads": asked_of_the_machine("threads", 7),
+    "run.compile": asked_of_the_machine("compile", True),
+}
 
 
 @pytest.mark.parametrize("key", RUN_ARRIVES)

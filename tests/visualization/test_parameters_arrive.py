@@ -25,8 +25,8 @@ def points(page: Page) -> list[int]:
 ARRIVES: dict[str, Callable[[Page], bool]] = {
     # Two test rows each, and the user's own texts behind them.
     "visualize.attention_examples": lambda page: "finetune-attribution-2" in page,
-    "visualize.texts.scratch": lambda page: page["scratch-atlas"] == 2 + 1,
-    "visualize.texts.finetune": lambda page: page["finetune-atlas"] == 2 + 3,
+    "visualize.texts.scratch": lambda page: page["scratch-atlas"][2:] == OWN["scratch"],
+    "visualize.texts.finetune": lambda page: page["finetune-atlas"][2:5] == OWN["finetune"],
     "visualize.error_examples": lambda page: page["longest table"] == 1,
     "visualize.projection_points": lambda page: set(points(page)) == {4},
 }
@@ -34,7 +34,7 @@ ARRIVES: dict[str, Callable[[Page], bool]] = {
 
 @pytest.fixture
 def page(make_workspace: Callable[[TaskName], Params]) -> Page:
-    """Everything on it by name: figures, numbers of examples, rows of the tables of errors."""
+    """Everything on it by name: figures, titles of examples, rows of the tables of errors."""
     params = make_workspace("seq2seq")
     texts = params.visualize.texts.model_copy(update=OWN)
     changes = {
@@ -48,7 +48,7 @@ def page(make_workspace: Callable[[TaskName], Params]) -> Page:
             if isinstance(item, Picture):
                 found[item.name] = item.figure
             elif isinstance(item, Atlas):
-                found[item.name] = len(item.examples)
+                found[item.name] = [example.title for example in item.examples]
             elif isinstance(item, Table) and section.key.startswith("errors"):
                 counts_outcomes = "changed" in item.title
                 tables += [] if counts_outcomes else [len(item.rows)]

@@ -1,12 +1,10 @@
 """The learning rate over a training, and what decay does to a weight in Adam's two ways."""
 
-from pathlib import Path
-
 import torch
+from defaults import default_params
 from matplotlib.figure import Figure
 from torch import nn
 
-from scratchformer.params import read_yaml
 from scratchformer.params.schema import AdamOptimizer
 from scratchformer.training.optimizers.optimizer import make_optimizer
 from scratchformer.training.schedule import learning_rate
@@ -16,7 +14,7 @@ SCHEDULES = (
     ("inverse_sqrt", ORANGE, "--"), ("cosine", BLUE, "-"),
     ("linear", GREEN, "-."), ("constant", VERMILLION, ":"),
 )  # fmt: skip
-DEFAULT = read_yaml(Path(__file__).resolve().parents[2] / "params.yaml")["train_scratch"]
+DEFAULT = default_params()["train_scratch"]
 WARMUP, UPDATES = DEFAULT["warmup_steps"], DEFAULT["max_steps"]
 DECAY, RATE = 0.5, 0.01
 

@@ -1,9 +1,9 @@
 """Where the weights are, and where the work is: counted in our own models, by part."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
+from defaults import ROOT, default_params
 from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,8 +13,7 @@ from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer.encoder import EncoderLayer
 from scratchformer.visualization.plots.style import BLUE, GREEN, GREY, ORANGE, VERMILLION
 
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = read_yaml(ROOT / "params.yaml")["train_scratch"]["model"]
+DEFAULT = default_params()["train_scratch"]["model"]
 LESSON = DEFAULT | read_yaml(ROOT / "presets" / "lesson.yaml")["train_scratch"]["model"]
 
 

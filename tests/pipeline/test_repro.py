@@ -119,6 +119,7 @@ def outputs(checkout: Checkout) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
+@pytest.mark.release  # tests/survival/test_stages.py proves the same of single stages
 def test_another_clone_elsewhere_makes_the_same_bytes(
     tiny_pipeline: Checkout, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.files import write_json
@@ -98,6 +99,14 @@ def make_stage_folder(folder: Path, **changes: Any) -> Params:
 
 def curve_bytes(training: Training, curve: str) -> bytes:
     return training.recorder.history.path(curve).read_bytes()
+
+
+def assert_same_bytes(one: Training, other: Training) -> None:
+    """Two trainings that have run ended with the same weights and wrote the same curves."""
+    for name, parameter in one.parameters.items():
+        assert torch.equal(parameter, other.parameters[name]), name
+    for curve in ("train", "valid"):
+        assert curve_bytes(one, curve) == curve_bytes(other, curve), curve
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from tests.training.conftest import curve_bytes
+from tests.training.conftest import assert_same_bytes
 
 from scratchformer.base.errors import Interrupted
 
@@ -76,6 +76,4 @@ def test_a_training_resumes_to_the_same_bytes(training, averaging):
         training(stop, averaging=averaging).run()
     resumed = training(averaging=averaging)
     assert resumed.run() == expected
-    for name, parameter in resumed.parameters.items():
-        assert torch.equal(parameter, alone.parameters[name])
-    assert curve_bytes(resumed, "valid") == curve_bytes(alone, "valid")
+    assert_same_bytes(resumed, alone)

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from tests.training.conftest import curve_bytes
+from tests.training.conftest import assert_same_bytes
 
 from scratchformer.base.errors import Interrupted
 from scratchformer.checkpoints.checkpoint import Checkpoints
@@ -267,10 +267,7 @@ def test_a_signal_ends_at_the_next_step_with_a_checkpoint_and_nothing_is_lost(tr
     assert signal.getsignal(number) is handler
     resumed, alone = training(), training(folder="left-alone")
     assert resumed.run() == alone.run()
-    for name, parameter in resumed.parameters.items():
-        assert torch.equal(parameter, alone.parameters[name])
-    for curve in ("train", "valid"):
-        assert curve_bytes(resumed, curve) == curve_bytes(alone, curve)
+    assert_same_bytes(resumed, alone)
 
 
 def test_the_copy_task_is_learned_from_any_seed(training):

@@ -4,9 +4,8 @@ import os
 from typing import Any, get_args
 
 import pytest
-import torch
 from tests.committed import DEFAULT_PARAMS
-from tests.training.conftest import curve_bytes
+from tests.training.conftest import assert_same_bytes
 
 from scratchformer.base.errors import Interrupted, ParamsError
 from scratchformer.params import OptimizerSettings, read_yaml
@@ -63,9 +62,7 @@ def test_a_training_resumes_to_the_same_bytes(training, choice):
             training(hooks, optimizer=choice).run()
     resumed = training(optimizer=choice)
     assert resumed.run() == expected
-    for name, parameter in resumed.parameters.items():
-        assert torch.equal(parameter, alone.parameters[name])
-    assert curve_bytes(resumed, "train") == curve_bytes(alone, "train")
+    assert_same_bytes(resumed, alone)
     kept = optimizer_tensors(alone.model, alone.optimizer)
     size = sum(t.numel() * t.element_size() for name, t in kept.items() if name[:5] != "step.")
     assert size == state_bytes(alone.model, alone.settings.optimizer)

@@ -11,9 +11,10 @@ import torch
 from scratchformer.base.errors import DataError
 from scratchformer.checkpoints.checkpoint import Checkpoint
 from scratchformer.checkpoints.fingerprint import collect_facts, differing, fingerprint
-from scratchformer.checkpoints.session import training_session
+from scratchformer.checkpoints.session import session_of
 from scratchformer.checkpoints.writer_lock import BusyError, only_writer
 
+ROOT = Path(__file__).parents[2]
 CHECKPOINT = Checkpoint(5, {"model": {"w": torch.ones(1)}}, {})
 
 
@@ -27,8 +28,7 @@ def inputs(tmp_path) -> list[Path]:
 
 
 def facts_of(settings, inputs, **changes):
-    code = ["training/objectives/loss.py"]
-    return collect_facts({"train_scratch": settings(**changes)}, inputs, code)
+    return collect_facts("train_scratch", {"train_scratch": settings(**changes)}, inputs)
 
 
 def test_parameters_inputs_and_code_are_facts(settings, inputs, tmp_path):
@@ -45,55 +45,67 @@ def test_parameters_inputs_and_code_are_facts(settings, inputs, tmp_path):
     assert "code:training/objectives/loss.py" in before and "version of torch" in before
 
 
+@pytest.mark.parametrize("stage", ["train_scratch", "finetune"])
+def test_a_checkpoint_knows_the_code_that_dvc_yaml_lists(stage, monkeypatch, tmp_path):
+    """Else a training that was cut short would go on with other code where the old one stopped."""
+    monkeypatch.chdir(ROOT)
+    facts = collect_facts(stage, {}, [])
+    assert f"code:stages/{stage}.py" in facts and "code:checkpoints/session.py" in facts
+    assert not any(name.startswith("code:visualization") for name in facts)
+    monkeypatch.chdir(tmp_path)
+    everything = collect_facts(stage, {}, [])  # dvc.yaml is not there: all code counts
+    assert facts.items() < everything.items() and "code:visualization/__init__.py" in everything
+
+
 def test_a_missing_input_is_one_clear_line(settings, tmp_path):
     with pytest.raises(DataError, match="not found; make it with: dvc repro"):
         facts_of(settings, [tmp_path / "absent.arrow"])
 
 
 def test_checkpoints_go_when_the_outputs_are_in_place(tmp_path):
-    with training_session(tmp_path, {"a": 1}) as checkpoints:
+    with session_of(tmp_path, {"a": 1}) as checkpoints:
         checkpoints.tidy()
         checkpoints.write(CHECKPOINT)
     assert not list(tmp_path.rglob("step-*"))
 
 
 def test_checkpoints_stay_when_the_training_fails(tmp_path):
-    with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1}) as checkpoints:
+    with pytest.raises(RuntimeError), session_of(tmp_path, {"a": 1}) as checkpoints:
         checkpoints.tidy()
         checkpoints.write(CHECKPOINT)
         raise RuntimeError
-    with training_session(tmp_path, {"a": 1}) as checkpoints:
+    with session_of(tmp_path, {"a": 1}) as checkpoints:
         assert checkpoints.newest(lambda facts: None).step == 5
 
 
 def test_another_configuration_is_told_and_not_used(tmp_path, capsys):
-    with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1, "b": 2}) as checkpoints:
+    with pytest.raises(RuntimeError), session_of(tmp_path, {"a": 1, "b": 2}) as checkpoints:
         checkpoints.tidy()
         checkpoints.write(CHECKPOINT)
         raise RuntimeError
     capsys.readouterr()
-    with training_session(tmp_path, {"a": 1, "b": 3, "c": 4}) as checkpoints:
+    with session_of(tmp_path, {"a": 1, "b": 3, "c": 4}) as checkpoints:
         assert checkpoints.newest(lambda facts: None) is None
     assert capsys.readouterr().out.strip().endswith("is not used, it differs in: b, c")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b'{"a": 1', b"\xff{}"])
 def test_a_fingerprint_that_cannot_be_read_stops_nobody(tmp_path, capsys, content):
-    with pytest.raises(RuntimeError), training_session(tmp_path, {"a": 1}) as checkpoints:
+    with pytest.raises(RuntimeError), session_of(tmp_path, {"a": 1}) as checkpoints:
         checkpoints.tidy()
         checkpoints.write(CHECKPOINT)
         raise RuntimeError
     file = checkpoints.folder / "fingerprint.json"
     file.unlink() if content is None else file.write_bytes(content)
-    with training_session(tmp_path, {"a": 2}):
+    with session_of(tmp_path, {"a": 2}):
         assert capsys.readouterr().out.count("is not used, it differs in: fingerprint.json") == 1
 
 
 HOLD = """
 import sys
 from pathlib import Path
-from scratchformer.checkpoints.session import training_session
-with training_session(Path(sys.argv[1]), {"a": int(sys.argv[2])}):
+from scratchformer.checkpoints.session import session_of
+with session_of(Path(sys.argv[1]), {"a": int(sys.argv[2])}):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -108,13 +120,13 @@ def test_a_second_trainer_ends_with_the_pid_of_the_first(tmp_path, other):
         assert holder.stdout.readline() == "held\n"
         with (
             pytest.raises(BusyError, match=rf"pid {holder.pid}\)") as caught,
-            training_session(tmp_path / "root", {"a": other}),
+            session_of(tmp_path / "root", {"a": other}),
         ):
             pass
         assert "\n" not in str(caught.value)
         holder.kill()
         holder.wait()
-    with training_session(tmp_path / "root", {"a": other}):  # a lock dies with its process
+    with session_of(tmp_path / "root", {"a": other}):  # a lock dies with its process
         pass
 
 

@@ -12,7 +12,7 @@ FLOORS = {
     "transformer": 0,
     "runtime": 1,
     "params": 1,
-    "record": 2,
+    "record": 1,
     "checkpoints": 2,
     "text": 3,
     "monitoring": 3,

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.base.files import read_json, write_json
-from scratchformer.checkpoints.session import training_session
+from scratchformer.checkpoints.session import session_of
 from scratchformer.data.preparation.prepared import Info, Label
 from scratchformer.pretrained.finetuning.collation import collate_share, count_tokens
 from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL
@@ -178,7 +178,7 @@ def test_a_folder_in_use_is_refused_in_one_line(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workplace)
-    with training_session(workplace / ".checkpoints/finetune", {"another": "training"}):
+    with session_of(workplace / ".checkpoints/finetune", {"another": "training"}):
         process = start(workplace, TWO)
         _, errors = process.communicate(timeout=120)
     assert process.returncode != 0

@@ -2,20 +2,45 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from scratchformer.base.files import read_json, write_json
 from scratchformer.base.terminal import say
+from scratchformer.base.workspace import checkpoint_root
 from scratchformer.checkpoints.checkpoint import Checkpoints
-from scratchformer.checkpoints.fingerprint import Facts, differing, fingerprint
+from scratchformer.checkpoints.fingerprint import Facts, collect_facts, differing, fingerprint
 from scratchformer.checkpoints.writer_lock import only_writer
 from scratchformer.runtime.processes import rank
 
 
 @contextmanager
-def training_session(root: Path, facts: Facts) -> Iterator[Checkpoints]:
+def training_session(
+    stage: str,
+    sections: Mapping[str, BaseModel],
+    inputs: Iterable[Path],
+    more: Facts,
+    libraries: Iterable[str] = ("torch",),
+) -> Iterator[Checkpoints]:
+    """The checkpoints of a stage's training, found by all that its result depends on.
+
+    Args:
+        more: facts besides those of `collect_facts`: the machine, the number of processes.
+
+    Raises:
+        BusyError: another process trains the same, or in the same folder.
+        DataError: an input is not there.
+    """
+    facts = {**collect_facts(stage, sections, inputs, libraries), **more}
+    with session_of(checkpoint_root(stage), facts) as checkpoints:
+        yield checkpoints
+
+
+@contextmanager
+def session_of(root: Path, facts: Facts) -> Iterator[Checkpoints]:
     """The checkpoints of the training that `facts` describe; they go when the block succeeds.
 
     Two locks are held: on the checkpoints, and on this working folder, whose outputs a training

@@ -71,7 +71,7 @@ class Machine:
             parts.append(f"{world_size()} processes")
         return ", ".join(parts)
 
-    def facts(self) -> dict[str, str | int]:
+    def facts(self) -> dict[str, str | int | float | bool | None]:
         """What the last bits of a result depend on, for the fingerprint of a training. Not the
         processes: one number of them goes on where another stopped."""
         return {"machine.device": self.name, "machine.threads": self.threads}

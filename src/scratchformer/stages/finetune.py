@@ -18,10 +18,6 @@ INPUTS = (
     TOKENIZED / "finetune" / "info.json",
     TOKENIZERS / "finetune",
 )
-CODE = (  # at least what dvc.yaml lists
-    "base", "checkpoints", "data", "monitoring", "pretrained", "runtime", "stages/finetune.py",
-    "text",
-)  # fmt: skip
 
 
 def finetune(params: Params, run: "StageRun") -> Summary:
@@ -29,8 +25,6 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     import shutil
 
     from scratchformer.base.files import write_whole_folder
-    from scratchformer.base.workspace import checkpoint_root
-    from scratchformer.checkpoints.fingerprint import collect_facts
     from scratchformer.checkpoints.session import training_session
     from scratchformer.data.preparation.prepared import load_info
     from scratchformer.data.tokenized.read import load_tokenized_info, open_split
@@ -49,13 +43,13 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     info = load_tokenized_info("finetune")
     sections = {"run": params.run, "finetune": params.finetune, "pretrained": params.pretrained}
     pretrained = locate(params.pretrained)
-    facts = collect_facts(sections, [*INPUTS, pretrained], CODE, ("torch", "transformers"))
-    facts |= machine.facts()
+    inputs, libraries = [*INPUTS, pretrained], ("torch", "transformers")
+    more = machine.facts()
     if world_size() > 1:
-        facts["processes"] = world_size()  # other sums, other dropout
+        more["processes"] = world_size()  # other sums, other dropout
     for path in INPUTS[1:3]:
         run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
-    with training_session(checkpoint_root("finetune"), facts) as checkpoints:
+    with training_session("finetune", sections, inputs, more, libraries) as checkpoints:
         rows, held_out = (open_split("finetune", split) for split in ("train", "valid"))
         task = MAKERS[info["task"]](params.pretrained, info, rows, held_out, params.run.seed)
         model = task.model

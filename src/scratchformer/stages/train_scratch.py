@@ -14,18 +14,11 @@ if TYPE_CHECKING:
 
 SPLITS = {"train": TOKENIZED / "scratch/train.arrow", "valid": TOKENIZED / "scratch/valid.arrow"}
 INPUTS = (*SPLITS.values(), TOKENIZED / "scratch/info.json", TOKENIZERS / "scratch")
-# At least what dvc.yaml lists: more costs a resumption now and then, less would cost the bytes.
-CODE = (
-    "base", "checkpoints", "data", "monitoring", "runtime", "stages/train_scratch.py", "text",
-    "training", "transformer",
-)  # fmt: skip
 SAMPLES_SHOWN = 3
 
 
 def train_scratch(params: Params, run: "StageRun") -> Summary:
     """Train the from-scratch Transformer, or go on where a killed training of the same stopped."""
-    from scratchformer.base.workspace import checkpoint_root
-    from scratchformer.checkpoints.fingerprint import collect_facts
     from scratchformer.checkpoints.session import training_session
     from scratchformer.data.tokenized.read import load_tokenized_info
     from scratchformer.explanation.summary import summarize_training
@@ -35,10 +28,9 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
     here = params.run
     machine = open_machine(here.device, here.threads, here.precision, here.compile)
     sections = {"run": params.run, "train_scratch": params.train_scratch}
-    facts = {**collect_facts(sections, INPUTS, CODE), **machine.facts()}
     for split, path in SPLITS.items():
         run.log_input(split, path, "training" if split == "train" else "validation")
-    with training_session(checkpoint_root("train_scratch"), facts) as checkpoints:
+    with training_session("train_scratch", sections, INPUTS, machine.facts()) as checkpoints:
         training = _training(params, checkpoints, run)
         training.run()
         write_outputs(

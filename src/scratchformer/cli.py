@@ -23,6 +23,7 @@ class Layout(StrEnum):
 
     pyfunc = "pyfunc"
     transformers = "transformers"
+    ctranslate2 = "ctranslate2"
 
 
 class LongTexts(StrEnum):
@@ -223,11 +224,18 @@ def export(
         "models/finetuned"
     ),
     layout: Annotated[
-        Layout, typer.Option("--as", help="pyfunc: for MLflow. transformers: of models/scratch.")
+        Layout,
+        typer.Option("--as", help="pyfunc: for MLflow. The others are of models/scratch."),
     ] = Layout.pyfunc,
     example: Annotated[str, typer.Option(help="Input example of a pyfunc.")] = "transformer",
 ) -> None:
-    """Write a model for MLflow (no pickles), or one from scratch for transformers."""
+    """Write a model for MLflow (no pickles), for transformers, or for CTranslate2."""
+    if layout is Layout.ctranslate2:
+        from scratchformer.pretrained.conversion.ctranslate2 import export_ctranslate2
+
+        export_ctranslate2(model, folder)
+        print(f"{folder}: written; scratchformer predict --model {folder} asks it")
+        return
     if layout is Layout.transformers:
         from scratchformer.pretrained.conversion.export import export_transformers
 

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import read_json, read_mapping
 from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.prediction.answers import Answer, Classes
-from scratchformer.prediction.windows import windows
+from scratchformer.prediction.windows import Long, demand_cut, windows
 from scratchformer.runtime.device import device_of, on_device, open_machine
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from scratchformer.runtime.device import DeviceName
     from scratchformer.text.inputs import Encoded, ModelInputs
     from scratchformer.text.tokenizers import TokenizerPair
-
-Long = Literal["cut", "windows"]
 
 
 class Predictor(Protocol):
@@ -64,6 +62,10 @@ def load_predictor(folder: Path, device: "DeviceName" = "auto") -> Predictor:
         return _Seq2SeqPredictor(folder)
     if architecture == "EncoderClassifier":
         return _ScratchClassifier(folder)
+    if architecture == "CTranslate2":
+        from scratchformer.prediction.ctranslate2 import CTranslate2Predictor
+
+        return CTranslate2Predictor(folder)
     from scratchformer.pretrained.conversion.bert_classifier import is_ours
 
     if is_ours(folder, settings):
@@ -88,7 +90,7 @@ class _Seq2SeqPredictor:
     ) -> list[list[Answer]]:  # fmt: skip
         from scratchformer.transformer import beam_search, greedy
 
-        _demand_cut(long)
+        demand_cut(long)
         target, longest = self.tokenizers.target, self.inputs.rules.max_target_length
         assert target is not None and longest is not None
         source = _padded(self.model, encode_texts(self.inputs, texts, second_texts))
@@ -201,7 +203,7 @@ class _PretrainedSeq2Seq:
     ) -> list[list[Answer]]:  # fmt: skip
         import torch
 
-        _demand_cut(long)
+        demand_cut(long)
         width = max(beam, top_k)
         inputs = _model_inputs(self.model, encode_texts(self.inputs, texts, second_texts))
         with torch.inference_mode():
@@ -221,12 +223,6 @@ class _PretrainedSeq2Seq:
             for text, probability in zip(words, gains.sum(dim=1).exp().tolist(), strict=True)
         ]
         return [answers[at : at + top_k] for at in range(0, len(answers), top_k)]
-
-
-def _demand_cut(long: Long) -> None:
-    """Raises ParamsError for windows: the answers to the parts of a text are no answer to it."""
-    if long != "cut":
-        raise ParamsError("--long windows is for classifiers; this model writes text")
 
 
 def _model_inputs(model: Any, read: "Encoded") -> "dict[str, Tensor]":

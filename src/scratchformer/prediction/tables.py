@@ -17,8 +17,9 @@ from scratchformer.data.preparation.contract import canonical
 from scratchformer.data.sources.formats import format_of
 from scratchformer.data.sources.whole_rows import TEXT, WholeRow, read_whole_rows
 from scratchformer.prediction.answers import Answer
-from scratchformer.prediction.models import Long, load_predictor
+from scratchformer.prediction.models import load_predictor
 from scratchformer.prediction.rows_out import check_target, row_writer
+from scratchformer.prediction.windows import Long
 from scratchformer.runtime.device import DeviceName
 
 

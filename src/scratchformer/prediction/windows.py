@@ -1,8 +1,18 @@
 """A text that is longer than its model reads, in windows that overlap by half."""
 
+from typing import Literal
+
 from scratchformer.base.errors import ParamsError
 from scratchformer.data.preparation.contract import canonical
 from scratchformer.text.inputs import ModelInputs
+
+Long = Literal["cut", "windows"]
+
+
+def demand_cut(long: Long) -> None:
+    """Raises ParamsError for windows: the answers to the parts of a text are no answer to it."""
+    if long != "cut":
+        raise ParamsError("--long windows is for classifiers; this model writes text")
 
 
 def windows(inputs: ModelInputs, text: str) -> list[str]:

@@ -82,8 +82,8 @@ space:
     ("text", "told"),
     [
         ("space: {train_scratch.learning_rat: [1]}", "did you mean train_scratch.optimizer.learn"),
-        ("space: {run.seed: [1]}", "run.seed: not a key that train_scratch alone reads"),
-        ("space: {prepare.max_bad_share: [1]}", "not a key that train_scratch alone reads"),
+        ("space: {run.seed: [1]}", "run.seed: not a key of train_scratch., prepare.scratch., tok"),
+        ("space: {tokenize.finetune.max_length: [1]}", "not a key of train_scratch., prepare"),
         (f"space: {{{RATE}: {{low: 2, high: 1}}}}", r"low \(2\) must be less than high \(1\)"),
         (f"space: {{{RATE}: {{low: 0, high: 1, log: true}}}}", "low must be above 0"),
         (f"space: {{{RATE}: []}}", "at least 1"),

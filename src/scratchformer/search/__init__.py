@@ -3,6 +3,7 @@
     space       the file that says what is tried: keys of params.yaml and their values
     study       the record of all trials, kept by Optuna in a journal file or a database
     checkout    the folder in which one training runs, with its own params.yaml
+    inputs      the rows of a trial: those of the checkout, or made again for its values
     trial       a trial is claimed, trained, reported; one of a dead process is taken up again
     confirmation  the best settings trained again with fresh seeds, and what that shows
     pool        several processes at once, and the table that a person watches

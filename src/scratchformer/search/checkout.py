@@ -6,19 +6,28 @@ goes on from them, as it would in the checkout, and ends with the same bytes.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json, sha256, write_json
-from scratchformer.base.layout import PREPARED, PRETRAINED, TOKENIZED, TOKENIZERS, Track
+from scratchformer.base.layout import (
+    PREPARED,
+    PRETRAINED,
+    SPLITS,
+    TOKENIZED,
+    TOKENIZERS,
+    TRACKS,
+    Track,
+)
 from scratchformer.params import Params, load_params, parse_params
 from scratchformer.tracking import StageRun
 
 OnValidation = Callable[[int, Mapping[str, float]], None]
 RESULT = Path("result.json")
+_FILES = tuple(f"{split}{side}" for split in SPLITS for side in ("", "_target"))  # of a source
 
 
 class WatchedRun(StageRun):
@@ -61,32 +70,50 @@ def fingerprint(root: Path, track: Track) -> dict[str, str]:
     return {path.as_posix(): sha256(root / path) for path in paths}
 
 
+def link(root: Path, folder: Path, path: Path) -> None:
+    """Let `path` below `folder` be the one below `root`, if that is there."""
+    here = folder / path
+    if (root / path).exists() and not here.is_symlink():
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(root / path)
+
+
 def make_folder(folder: Path, root: Path, track: Track, params: Params) -> None:
-    """Make the folder; one that stands is left as it is, but for links that are missing."""
+    """Make the folder, with links to the inputs below `root`; one that stands is left as it is,
+    but for links that are missing."""
     for path in [*inputs_of(track), PRETRAINED]:
-        link = folder / path
-        if (root / path).exists() and not link.is_symlink():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(root / path)
+        link(root, folder, path)
     write_json(folder / "params.yaml", params.model_dump(mode="json"))  # JSON is YAML too
 
 
-def params_with(params: Params, values: Mapping[str, Any], root: Path, seed: int) -> Params:
-    """The parameters with some keys changed, for a folder elsewhere.
+def params_with(
+    params: Params, values: Mapping[str, Any], root: Path, seed: int | None = None
+) -> Params:
+    """The parameters with some keys changed, for a folder elsewhere: files are named from `root`.
 
     Raises:
         ParamsError: together they are not valid.
     """
     document = params.model_dump(mode="json")
-    for key, value in {**values, "run.seed": seed, "tracking.enabled": False}.items():
+    other = {} if seed is None else {"run.seed": seed}
+    for key, value in {**values, **other, "tracking.enabled": False}.items():
         *sections, last = key.split(".")
         place = document
         for section in sections:
             place = place[section]
         place[last] = value
-    if params.pretrained.kind == "folder":
-        document["pretrained"]["name"] = str(root / params.pretrained.name)
+    if document["pretrained"]["kind"] == "folder":
+        _from_root(document["pretrained"], ["name"], root)
+    for track in TRACKS:
+        if document["prepare"][track]["source"]["kind"] == "files":
+            _from_root(document["prepare"][track]["source"], _FILES, root)
     return parse_params(document, Path("params.yaml"))
+
+
+def _from_root(section: dict[str, Any], keys: Iterable[str], root: Path) -> None:
+    for key in keys:
+        if section.get(key) is not None:
+            section[key] = str(root / section[key])
 
 
 def train_in(folder: Path, track: Track, on_validation: OnValidation) -> dict[str, Any]:

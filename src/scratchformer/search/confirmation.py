@@ -22,6 +22,7 @@ from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params
 from scratchformer.params.presets import PRESETS
 from scratchformer.search.checkout import RESULT, make_folder, params_with
+from scratchformer.search.inputs import inputs_root
 from scratchformer.search.space import Space, Values
 from scratchformer.search.study import folder_of
 
@@ -97,10 +98,11 @@ def plan(space: Space, params: Params, study: Any) -> list[Setting]:
     planned = []
     for name, values, found, short in settings:
         folders = []
+        inputs = inputs_root(space, params, values, folder_of(space) / "inputs")
         for seed in seeds:
             folder = root / f"{short}-seed-{seed}"
             full = params_with(params, values, workspace_root(), seed)
-            make_folder(folder, workspace_root(), space.track, full)
+            make_folder(folder, inputs, space.track, full)
             folders.append(folder)
         planned.append(Setting(name, dict(values), found, folders))
     return planned

@@ -133,6 +133,10 @@ class Space(Section):
     def scored_by(self) -> Measure:
         return MEASURES[self.measure]
 
+    def varies(self, section: str) -> bool:
+        """Whether a key of this section of params.yaml is searched."""
+        return any(key.startswith(f"{section}.") for key in self.space)
+
     def choose(self, chooser: Chooser) -> Values:
         """The values of one trial, those of keys that are not searched in it left out."""
         chosen: Values = {}
@@ -184,14 +188,24 @@ def _lines(path: Path, error: ValidationError) -> Iterator[str]:
         yield f"{path}: {place}: {message}"
 
 
+def _read_by(track: Track) -> tuple[str, ...]:
+    """How the keys begin that decide what a training of the track makes. Seed and machine are not
+    among them: the confirmation gives seeds, and another machine is no better setting."""
+    pretrained = () if track.stage == "train_scratch" else ("pretrained.",)
+    return (
+        f"{track.stage}.", f"prepare.{track.name}.", f"tokenize.{track.name}.", *pretrained,
+    )  # fmt: skip
+
+
 def _misfits(space: Space, params: Params) -> Iterator[str]:
     """What is well written, but cannot be searched."""
-    known = [key for key, _ in flatten(params.model_dump()) if key.startswith(f"{space.stage}.")]
+    read = _read_by(space.track)
+    known = [key for key, _ in flatten(params.model_dump()) if key.startswith(read)]
     earlier: list[str] = []
     for key, values in space.space.items():
         if key not in known:
             hint = did_you_mean(key, known)
-            yield f"space: {key}: not a key that {space.stage} alone reads; {hint}"
+            yield f"space: {key}: not a key of {', '.join(read)}; {hint}"
         for condition in values.when:
             if condition not in earlier:
                 yield f"space: {key}.when: {condition} must stand above {key} in the space"

@@ -43,7 +43,7 @@ def open_study(space: Space, params: Params) -> Any:
     study.sampler, study.pruner = _sampler(space, study), _pruner(space)
     made_of = {
         "space": space.model_dump(mode="json", exclude=_MAY_CHANGE),
-        "params": params.model_dump(mode="json", include={"run", space.stage, "pretrained"}),
+        "params": params.model_dump(mode="json", include=_sections(space)),
         "rows": fingerprint(workspace_root(), space.track),
     }
     known = study.user_attrs.get("made_of")
@@ -59,6 +59,12 @@ def open_study(space: Space, params: Params) -> Any:
             f"another name, or remove {folder}"
         )
     return study
+
+
+def _sections(space: Space) -> set[str]:
+    """Of params.yaml, what the trials read: the earlier stages run only where their keys vary."""
+    read = {"run", space.stage, "pretrained"}
+    return read | {section for section in ("prepare", "tokenize") if space.varies(section)}
 
 
 def budget(space: Space) -> int:

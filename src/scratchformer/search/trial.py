@@ -22,6 +22,7 @@ from scratchformer.base.terminal import say
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params, load_params
 from scratchformer.search.checkout import make_folder, params_with, train_in
+from scratchformer.search.inputs import inputs_root
 from scratchformer.search.space import Space, load_space
 from scratchformer.search.study import budget, folder_of, open_study
 
@@ -115,7 +116,8 @@ def _run(space: Space, params: Params, trial: Any) -> None:
 
     try:
         full = params_with(params, values, workspace_root(), params.run.seed)
-        make_folder(folder, workspace_root(), space.track, full)
+        root = inputs_root(space, params, values, folder_of(space) / "inputs")
+        make_folder(folder, root, space.track, full)
         result = train_in(folder, space.track, on_validation)
         value = _value(space, result["valid"])
     except Pruned as reason:

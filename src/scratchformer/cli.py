@@ -134,9 +134,12 @@ def sync() -> None:
 def _sync() -> tuple[int, int, int]:
     from scratchformer.base.workspace import workspace_root
     from scratchformer.params import load_params
+    from scratchformer.search.mirror import mirror_searches
     from scratchformer.tracking.mirror.sync import sync_store
 
-    return sync_store(workspace_root(), load_params().tracking.experiment)
+    root, experiment = workspace_root(), load_params().tracking.experiment
+    created, completed, known = sync_store(root, experiment)
+    return created + mirror_searches(root, experiment), completed, known
 
 
 @app.command()

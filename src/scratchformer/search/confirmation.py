@@ -24,7 +24,7 @@ from scratchformer.params.presets import PRESETS
 from scratchformer.search.checkout import RESULT, make_folder, params_with
 from scratchformer.search.inputs import inputs_root
 from scratchformer.search.space import Space, Values
-from scratchformer.search.study import folder_of
+from scratchformer.search.study import REPORT, folder_of
 
 CONFIDENCE = 0.95
 _BASE = "params.yaml"
@@ -159,7 +159,7 @@ def check_preset(space: Space) -> Path:
 
 def write_results(space: Space, confirmed: list[Confirmed]) -> Summary:
     """report.json, the preset of the winner, and the table for the terminal."""
-    report, preset, winner = folder_of(space) / "report.json", check_preset(space), confirmed[1]
+    report, preset, winner = folder_of(space) / REPORT, check_preset(space), confirmed[1]
     told = verdict(space, confirmed)
     write_json(report, {
         "measure": space.measure, "verdict": told, "confidence": CONFIDENCE,

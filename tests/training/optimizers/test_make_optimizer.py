@@ -9,8 +9,8 @@ from tests.training.conftest import assert_same_bytes
 
 from scratchformer.base.errors import Interrupted, ParamsError
 from scratchformer.params import OptimizerSettings, read_yaml
+from scratchformer.params.optimizers import AdamOptimizer
 from scratchformer.params.reading import parse_params
-from scratchformer.params.schema import AdamOptimizer
 from scratchformer.training.gates.rate import rate_bracket
 from scratchformer.training.gates.subject import Subject
 from scratchformer.training.optimizers.optimizer import (

@@ -21,8 +21,8 @@ from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finet
 from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapters
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.finetuning.tasks.seq2seq import Sequences
-from scratchformer.pretrained.hub.loading import load_classifier, load_seq2seq
 from scratchformer.pretrained.inference import classify_probabilities
+from scratchformer.pretrained.models.loading import load_classifier, load_seq2seq
 from scratchformer.runtime import device
 
 LABELS = ["first", "second", "third"]

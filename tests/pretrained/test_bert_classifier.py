@@ -12,8 +12,9 @@ from scratchformer.params import Pretrained
 from scratchformer.prediction import load_predictor
 from scratchformer.pretrained.conversion import bert_classifier
 from scratchformer.pretrained.hub.inputs import new_inputs
-from scratchformer.pretrained.hub.loading import load_classifier, load_finetuned, load_tokenizer
 from scratchformer.pretrained.hub.locating import PACKAGED, locate
+from scratchformer.pretrained.hub.reading import load_tokenizer_folder
+from scratchformer.pretrained.models.loading import load_classifier, load_finetuned
 
 LONG = " ".join(["word7"] * 90)
 TEXTS = ["word1 word2", "", "word3", "[PAD] word4 [PAD]", "word5 [SEP] word6", LONG]
@@ -27,7 +28,7 @@ def save(pretrained: Pretrained, folder: Path) -> Path:
         for parameter in (*model.bert.pooler.parameters(), *model.classifier.parameters()):
             parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
-    load_tokenizer(pretrained).save_pretrained(folder)
+    load_tokenizer_folder(locate(pretrained)).save_pretrained(folder)
     (folder / "training.json").write_text("{}")
     new_inputs(pretrained, 64, pairs=False, targets=False)[1].rules.save(folder)
     return folder

@@ -12,7 +12,7 @@ from scratchformer.pretrained.finetuning.flops import flops_of, shape_of
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.finetuning.tasks.seq2seq import Sequences
-from scratchformer.pretrained.hub.loading import load_classifier
+from scratchformer.pretrained.models.loading import load_classifier
 
 
 def counted(model, inputs) -> int:

@@ -19,14 +19,14 @@ from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import finetune, save_finetuned
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
-from scratchformer.pretrained.hub.loading import (
+from scratchformer.pretrained.hub.reading import load_tokenizer_folder
+from scratchformer.pretrained.inference import classify_probabilities, embed, logits
+from scratchformer.pretrained.models.loading import (
     encoder_of,
     load_classifier,
     load_encoder,
     load_finetuned,
-    load_tokenizer_folder,
 )
-from scratchformer.pretrained.inference import classify_probabilities, embed, logits
 
 WORDS = [f"word{number}" for number in range(40)]
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<mask>"]

@@ -23,8 +23,8 @@ from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.loss import class_weights
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.finetuning.trainer import Window
-from scratchformer.pretrained.hub.loading import load_classifier
 from scratchformer.pretrained.inference import classify_probabilities
+from scratchformer.pretrained.models.loading import load_classifier
 
 LABELS = ["first", "second", "third"]
 SETTINGS = Finetune(
@@ -197,7 +197,7 @@ from pathlib import Path
 import pyarrow as pa, torch
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import finetune
-from scratchformer.pretrained.hub.loading import load_classifier
+from scratchformer.pretrained.models.loading import load_classifier
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.checkpoints.checkpoint import Checkpoints
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from scratchformer.params import Pretrained
-from scratchformer.pretrained.hub.loading import load_classifier, load_encoder
 from scratchformer.pretrained.inference import classify, classify_probabilities, embed
+from scratchformer.pretrained.models.loading import load_classifier, load_encoder
 
 LABELS = ["first", "second", "third"]
 

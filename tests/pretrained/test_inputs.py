@@ -22,8 +22,8 @@ from scratchformer.pretrained.hub.inputs import (
     new_inputs,
     tell_target_language,
 )
-from scratchformer.pretrained.hub.loading import load_classifier, load_seq2seq
 from scratchformer.pretrained.hub.locating import unwatched
+from scratchformer.pretrained.models.loading import load_classifier, load_seq2seq
 
 WORDS = ["<", ">", "/", "s", "soup", "film", "is", "bad", "good", "a"]
 MARKS = ["<s>", "<pad>", "</s>", "<unk>"]

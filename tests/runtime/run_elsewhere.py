@@ -28,10 +28,10 @@ from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.evaluation.systems.from_scratch import class_probabilities, decode, token_losses
 from scratchformer.prediction import load_predictor
 from scratchformer.pretrained.finetuning.loss import cross_entropy_loss
-from scratchformer.pretrained.hub import loading
 from scratchformer.pretrained.hub.inputs import load_inputs
-from scratchformer.pretrained.hub.loading import encoder_of, load_finetuned
 from scratchformer.pretrained.inference import classify, embed
+from scratchformer.pretrained.models import loading
+from scratchformer.pretrained.models.loading import encoder_of, load_finetuned
 from scratchformer.runtime import device
 from scratchformer.text.inputs import load_scratch_inputs
 from scratchformer.text.tokenizers import load_tokenizers
@@ -151,7 +151,7 @@ def main() -> None:
     device._find = lambda name: ELSEWHERE
     # safetensors looks for the memory of a tensor; it moves one of a GPU to the CPU itself.
     checkpoint.save = lambda tensors: save({name: t.cpu() for name, t in tensors.items()})
-    loading._explain = read_on_cpu
+    loading.explained = read_on_cpu
     with ElsewhereMode(), patch.object(torch, "tensor", tensor):
         device.open_machine("auto", 1)
         found["elsewhere"] = {**from_scratch(folder / "elsewhere"), **trained_models(folder)}

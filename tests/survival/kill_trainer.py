@@ -110,7 +110,7 @@ def finetune(job: dict[str, Any], run: dict[str, Any], reaper: Reaper) -> None:
     from scratchformer.pretrained.finetuning.finetuning import finetune as fine_tune
     from scratchformer.pretrained.finetuning.tasks.classification import Classification
     from scratchformer.pretrained.finetuning.trainer import ResumableTrainer
-    from scratchformer.pretrained.hub.loading import load_classifier
+    from scratchformer.pretrained.models.loading import load_classifier
 
     training_step = ResumableTrainer.training_step
 

@@ -34,7 +34,7 @@ def scratch_checkpoints(training) -> Checkpoints:
 def finetune_checkpoints(tmp_path, tiny_bert, rows) -> Checkpoints:
     from scratchformer.pretrained.finetuning.finetuning import finetune
     from scratchformer.pretrained.finetuning.tasks.classification import Classification
-    from scratchformer.pretrained.hub.loading import load_classifier
+    from scratchformer.pretrained.models.loading import load_classifier
 
     labels = ["first", "second", "third"]
     model = load_classifier(Pretrained(kind="folder", name=str(tiny_bert)), labels, 1)

@@ -19,7 +19,7 @@ from scratchformer.checkpoints.disk import DiskFullError
 from scratchformer.params import Pretrained, load_params
 from scratchformer.pretrained.finetuning.finetuning import finetune
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
-from scratchformer.pretrained.hub.loading import load_classifier
+from scratchformer.pretrained.models.loading import load_classifier
 from scratchformer.training.outputs import write_outputs
 
 ROOT = Path(__file__).parents[2]

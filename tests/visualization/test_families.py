@@ -13,7 +13,7 @@ import torch
 from scratchformer.base.tasks import TaskName
 from scratchformer.params import Params
 from scratchformer.pretrained.hub.inputs import load_inputs
-from scratchformer.pretrained.hub.loading import load_tokenizer_folder
+from scratchformer.pretrained.hub.reading import load_tokenizer_folder
 from scratchformer.text.rules import InputRules
 from scratchformer.visualization.analysis.attention import pretrained_attention
 from scratchformer.visualization.analysis.attribution import integrated_gradients

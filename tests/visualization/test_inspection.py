@@ -11,7 +11,8 @@ import torch
 from scratchformer.base.tasks import TaskName
 from scratchformer.params import Params
 from scratchformer.pretrained.hub.inputs import load_inputs
-from scratchformer.pretrained.hub.loading import load_encoder, load_finetuned, load_tokenizer_folder
+from scratchformer.pretrained.hub.reading import load_tokenizer_folder
+from scratchformer.pretrained.models.loading import load_encoder, load_finetuned
 from scratchformer.text.inputs import load_scratch_inputs
 from scratchformer.text.tokenizers import BOS_ID, load_tokenizers
 from scratchformer.transformer import Transformer, collect_attention, load_model

@@ -174,7 +174,7 @@ class _PretrainedClassifier(_Classifier):
 
     def __init__(self, folder: Path) -> None:
         from scratchformer.pretrained.hub.inputs import load_inputs
-        from scratchformer.pretrained.hub.loading import load_finetuned
+        from scratchformer.pretrained.models.loading import load_finetuned
 
         self.model, self.inputs = load_finetuned(folder), load_inputs(folder)
         names = self.model.config.id2label
@@ -192,7 +192,8 @@ class _PretrainedSeq2Seq:
 
     def __init__(self, folder: Path) -> None:
         from scratchformer.pretrained.hub.inputs import load_inputs
-        from scratchformer.pretrained.hub.loading import load_finetuned, load_tokenizer_folder
+        from scratchformer.pretrained.hub.reading import load_tokenizer_folder
+        from scratchformer.pretrained.models.loading import load_finetuned
 
         self.model, self.inputs = load_finetuned(folder, task="seq2seq"), load_inputs(folder)
         self.tokenizer = load_tokenizer_folder(folder)

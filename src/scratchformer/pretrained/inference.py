@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from scratchformer.data.tokenized.columns import InputColumns
-from scratchformer.pretrained.hub.loading import encoder_of, load_finetuned
+from scratchformer.pretrained.models.loading import encoder_of, load_finetuned
 
 if TYPE_CHECKING:
     import torch

@@ -34,7 +34,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.pretrained.finetuning.finetuning import save_finetuned
     from scratchformer.pretrained.finetuning.tasks import MAKERS
     from scratchformer.pretrained.hub.locating import locate
-    from scratchformer.pretrained.hub.model_card import model_card
+    from scratchformer.pretrained.models.model_card import model_card
     from scratchformer.runtime.device import open_machine
     from scratchformer.runtime.processes import rank, world_size
 

@@ -48,8 +48,8 @@ from scratchformer.evaluation.tracks.report import (
 from scratchformer.evaluation.tracks.same_rows import same_rows
 from scratchformer.evaluation.tracks.scratch_models import scratch_probabilities
 from scratchformer.pretrained.hub.inputs import load_inputs
-from scratchformer.pretrained.hub.loading import load_encoder
 from scratchformer.pretrained.inference import classify_probabilities, embed
+from scratchformer.pretrained.models.loading import load_encoder
 from scratchformer.pretrained.zero_shot import TextEncoder, ZeroShot
 from scratchformer.record.calibration import Calibration, identity
 from scratchformer.record.systems import SYSTEMS

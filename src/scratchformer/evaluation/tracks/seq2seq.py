@@ -37,11 +37,8 @@ from scratchformer.evaluation.tracks.report import (
 from scratchformer.evaluation.tracks.same_rows import same_rows
 from scratchformer.evaluation.tracks.scratch_models import scratch_output, target_is_lowercase
 from scratchformer.pretrained.hub.inputs import tell_target_language
-from scratchformer.pretrained.hub.loading import (
-    load_finetuned,
-    load_seq2seq,
-    load_tokenizer_folder,
-)
+from scratchformer.pretrained.hub.reading import load_tokenizer_folder
+from scratchformer.pretrained.models.loading import load_finetuned, load_seq2seq
 from scratchformer.record.systems import SYSTEMS
 
 if TYPE_CHECKING:

@@ -1,10 +1,20 @@
 """Weights to and from `transformers`: one file a family, found here by `model_type`."""
 
+from collections.abc import Callable
 from typing import Any
 
-from scratchformer.base.errors import ParamsError
+from scratchformer.base.registry import Registry
 from scratchformer.pretrained.conversion import bert, seq2seq
 from scratchformer.transformer import EncoderClassifier, Transformer
+
+# How the weights of a family come to us. A family has a file of its own, or shares one.
+LOADERS: Registry[Callable[[Any], Transformer | EncoderClassifier]] = Registry(
+    "model_type",
+    {
+        **dict.fromkeys(seq2seq.FAMILIES, seq2seq.load),
+        **dict.fromkeys(bert.FAMILIES, bert.load),
+    },
+)
 
 
 def to_transformers(model: Transformer) -> Any:
@@ -24,10 +34,4 @@ def from_transformers(model: Any) -> Transformer | EncoderClassifier:
     EncoderClassifier without labels: `encode` gives their last hidden state. Raises ParamsError
     for other models and for settings that our code does not have.
     """
-    kind = model.config.model_type
-    if kind in seq2seq.FAMILIES:
-        return seq2seq.load(model)
-    if kind in bert.FAMILIES:
-        return bert.load(model)
-    known = ", ".join((*seq2seq.FAMILIES, *bert.FAMILIES))
-    raise ParamsError(f"model_type {kind!r} is none of {known}: its weights cannot be mapped")
+    return LOADERS[model.config.model_type](model)

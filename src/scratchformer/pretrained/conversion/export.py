@@ -5,7 +5,7 @@ from pathlib import Path
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import write_whole_folder
 from scratchformer.pretrained.conversion import to_transformers
-from scratchformer.pretrained.hub.loading import quiet_transformers
+from scratchformer.pretrained.hub.reading import quiet_transformers
 from scratchformer.text.tokenizers import SPECIAL_TOKENS, load_tokenizers
 from scratchformer.transformer import Transformer, load_model
 

@@ -18,7 +18,7 @@ from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.lora import add_adapters, merge_adapters
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.finetuning.tasks.task import FinetuneTask
-from scratchformer.pretrained.hub.loading import quiet_transformers
+from scratchformer.pretrained.hub.reading import quiet_transformers
 from scratchformer.runtime.device import machine
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.hub.languages import name_languages
-from scratchformer.pretrained.hub.loading import load_tokenizer_folder, quiet_transformers
 from scratchformer.pretrained.hub.locating import check_folder, locate
+from scratchformer.pretrained.hub.reading import load_config, load_tokenizer_folder
 from scratchformer.text.inputs import Encoded, ModelInputs, RustSide, Side, count, demand_room
 from scratchformer.text.rules import MAX_TOKENS, RULES_FILE, InputRules, load_rules
 
@@ -202,24 +202,6 @@ def tell_target_language(model: "PreTrainedModel", folder: Path) -> None:
         model.generation_config.forced_bos_token_id = ids[0]
     elif code in last:
         model.generation_config.decoder_start_token_id = ids[-1]
-
-
-def load_config(folder: Path) -> "PreTrainedConfig":
-    """config.json with the defaults of its architecture.
-
-    Raises:
-        ParamsError: transformers does not know it.
-    """
-    from transformers import AutoConfig
-
-    try:
-        with quiet_transformers():
-            return AutoConfig.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-    except Exception as error:  # a strange config.json makes transformers raise anything
-        reason = " ".join(str(error).split())[:200]
-        raise ParamsError(f"{folder}: transformers cannot load it: {reason}") from error
 
 
 def positions_of(config: "PreTrainedConfig") -> int | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchformer.data.tokenized.texts import encode_texts
-from scratchformer.pretrained.hub.loading import encoder_of
+from scratchformer.pretrained.models.loading import encoder_of
 from scratchformer.runtime.device import device_of
 from scratchformer.text.inputs import ModelInputs
 from scratchformer.text.tokenizers import BOS_ID

@@ -10,8 +10,8 @@ from scratchformer.base.statistics import macro_f1_of
 from scratchformer.data.tokenized.columns import Ids, InputColumns
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.finetuning.tasks.task import VALIDATION_BATCH
-from scratchformer.pretrained.hub.loading import load_classifier
 from scratchformer.pretrained.inference import logits, padded_inputs
+from scratchformer.pretrained.models.loading import load_classifier
 
 if TYPE_CHECKING:
     from torch import Tensor

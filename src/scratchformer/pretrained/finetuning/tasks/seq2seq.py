@@ -11,8 +11,8 @@ from scratchformer.data.tokenized.columns import Ids, InputColumns, TokenColumn
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL, VALIDATION_BATCH
 from scratchformer.pretrained.hub.inputs import tell_target_language
-from scratchformer.pretrained.hub.loading import load_seq2seq
 from scratchformer.pretrained.inference import padded_inputs
+from scratchformer.pretrained.models.loading import load_seq2seq
 from scratchformer.runtime.device import widest_float
 
 if TYPE_CHECKING:

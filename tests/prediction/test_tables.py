@@ -7,14 +7,16 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from scratchformer.base.errors import DataError, ParamsError
-from scratchformer.prediction import Answer, predict_file, tables
+from scratchformer.data.sources.formats import FORMATS, format_of
+from scratchformer.params import FileFormat
+from scratchformer.prediction import Answer, predict_file, rows_out, tables
 
 
 @pytest.fixture(autouse=True)
@@ -223,3 +225,73 @@ def test_a_tab_in_the_first_text_of_a_pair_does_not_end_it(
     predict(tmp_path / "in.csv", pair_column="other")
     # The model is given the two texts as they stand; in the printed line one tab parts them.
     assert capsys.readouterr().out == "a b\tc d\tA\tB + C\tD\t1.0000\n"
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Put bytes into standard input, as a shell does."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+
+
+@pytest.mark.parametrize("kind", [name for name, each in FORMATS.items() if each.piped])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_can_be_piped_gives_the_same_as_its_file(
+    tmp_path: Path, kind: str, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"one\n\ntwo" if kind == "text" else table_of(kind)
+    content = gzip.compress(content) if packed else content
+    column = "text" if kind == "text" else "word"
+    (tmp_path / "rows").write_bytes(content)  # its name tells nothing
+    predict(tmp_path / "rows", tmp_path / "file.jsonl", column=column, kind=kind)
+    pipe(monkeypatch, content)
+    predict(None, tmp_path / "piped.jsonl", column=column, kind=kind)
+    rows = read(tmp_path / "piped.jsonl")
+    assert rows == read(tmp_path / "file.jsonl")
+    assert [row[column] for row in rows] == (
+        ["one", "", "two"] if kind == "text" else [row["word"] for row in ROWS]
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "error", "told"),
+    [
+        (b"PAR1", {"kind": "parquet"}, ParamsError, "from standard input.*csv, tsv, jsonl, text"),
+        (b"a", {"kind": "parallel_text"}, ParamsError, "cannot be read"),
+        (b"a", {"kind": "csw"}, ParamsError, "unknown file format 'csw'.*csv"),
+        (b"", {"kind": "csv"}, DataError, "^stdin: no rows"),
+        (b'text\n"a\nb\n', {"kind": "csv"}, DataError, "^stdin:2: a quotation mark"),
+        (b"PK\x03\x04zip", {}, DataError, "^stdin: expected text, found a zip"),
+        (b'{"text": "a"}\n{"text": "b", "k": 1}', {"kind": "jsonl"}, DataError,
+         "^stdin:2: the first row has no 'k'; write .jsonl"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_piped_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, asked: dict[str, Any],
+    error: type[Exception], told: str,
+) -> None:  # fmt: skip
+    pipe(monkeypatch, content)
+    with pytest.raises(error, match=told):
+        predict(None, tmp_path / "out.csv", **asked)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_may_be_empty_and_texts_have_no_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe(monkeypatch, b"")
+    predict(None)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ParamsError, match="texts or --format, not both"):
+        predict_file(Path("m"), ["a"], None, "text", None, 1, 1, 2, kind="csv")
+
+
+def test_the_registry_of_formats_has_what_params_and_writers_know() -> None:
+    assert FORMATS.keys() == {*get_args(FileFormat), "text"}
+    assert {name for name, each in FORMATS.items() if each.written} == {"csv", "tsv", "jsonl"}
+    for name, each in FORMATS.items():
+        for suffix in each.suffixes:
+            assert format_of(f"Rows{suffix.upper()}.gz") == name
+            if each.written:
+                rows_out.check_target(Path(f"out{suffix}"))
+            else:
+                with pytest.raises(ParamsError, match="expected a name that ends in"):
+                    rows_out.check_target(Path(f"out{suffix}"))

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import write_whole
 from scratchformer.base.terminal import visible
-from scratchformer.data.sources.formats import format_of
+from scratchformer.data.sources.formats import FORMATS, format_of
 from scratchformer.data.sources.whole_rows import WholeRow
 from scratchformer.prediction.answers import Answer
 
@@ -34,7 +34,8 @@ def check_target(target: Path | None) -> None:
         return
     if target.is_dir():
         raise ParamsError(f"--output {target}: is a folder; name a file in it")
-    if format_of(target.name) not in ("csv", "tsv", "jsonl"):
+    kind = format_of(target.name)
+    if kind is None or not FORMATS[kind].written:
         raise ParamsError(
             f"--output {target}: expected a name that ends in .csv, .tsv, .jsonl or .ndjson "
             "(.gz may follow)"
@@ -68,6 +69,11 @@ def row_writer(target: Path | None, names: Sequence[str], stack: ExitStack) -> W
         values = row.values
         if row.names != names:
             given = dict(zip(row.names, row.values, strict=True))
+            if more := [name for name in row.names if name not in names]:
+                raise DataError(
+                    f"{row.place}: the first row has no {more[0]!r}; write .jsonl, or give a file "
+                    "as --input"
+                )
             values = [given.get(name) for name in names]
         _guarded(row.place, put, [*map(_cell, values), *map(str, added.values())])
 

@@ -3,9 +3,8 @@
 Files are read as in training (`data/sources`) and may be larger than the memory.
 """
 
-import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain, islice
@@ -14,8 +13,9 @@ from pathlib import Path
 from scratchformer.base.choices import nearest
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.data.preparation.contract import canonical
-from scratchformer.data.sources.formats import format_of
-from scratchformer.data.sources.whole_rows import TEXT, WholeRow, read_whole_rows
+from scratchformer.data.sources.formats import FORMATS, format_of
+from scratchformer.data.sources.text_lines import STDIN
+from scratchformer.data.sources.whole_rows import TEXT, WholeRow
 from scratchformer.prediction.answers import Answer
 from scratchformer.prediction.models import load_predictor
 from scratchformer.prediction.rows_out import check_target, row_writer
@@ -36,8 +36,11 @@ def predict_file(
     threshold: float = 0.0,
     long: Long = "cut",
     device: DeviceName = "auto",
+    kind: str | None = None,
 ) -> None:
-    """Predict for `texts`, or the rows of `source`, or the lines of standard input.
+    """Predict for `texts`, or the rows of `source`, or those of standard input.
+
+    The format is `kind`, else what the name of `source` ends in, else lines of text.
 
     Without `target`, lines `text <tab> prediction <tab> probability` are printed; with it, the rows
     are written as they were, with the columns `prediction` and `probability` (a second best answer
@@ -49,28 +52,32 @@ def predict_file(
     A model that reads pairs of texts is given `pair_column` too; elsewhere a tab parts the two.
 
     Raises:
-        ParamsError: both texts and a file, a target that is a folder or of unknown kind.
+        ParamsError: both texts and a file, a target that is a folder or of unknown kind, a format
+            that there is not or that standard input cannot have.
         DataError: the model, the file or a row cannot be read, or a column is missing, or would
             be lost in the target.
     """
-    if texts and source:
-        raise ParamsError("give texts or --input, not both")
+    if texts and (source or kind):
+        raise ParamsError(f"give texts or {'--input' if source else '--format'}, not both")
+    kind = kind or (format_of(source.name) if source else None) or "text"
+    read = reader_of(kind, source)
     if source and not source.is_file():
         raise DataError(f"{source}: {'is a folder' if source.is_dir() else 'not found'}")
     check_target(target)
     predictor = load_predictor(model, device)
-    is_table = source is not None and format_of(source.name) is not None
+    is_table = kind != "text"
     columns = [column if is_table else TEXT, *([pair_column] if is_table and pair_column else [])]
     with ExitStack() as stack:
-        rows = _rows(texts, source)
-        if source is not None:
+        rows = _rows(texts) if texts else read(source or STDIN)
+        names = [TEXT]
+        if source or is_table:
             first = next(rows, None)
             if first is None:
-                raise DataError(f"{source}: no rows")
-            names = _all_names(source) if format_of(source.name) == "jsonl" else first.names
+                raise DataError(f"{source or STDIN}: no rows")
+            # Standard input cannot be read twice.
+            uniform = FORMATS[kind].uniform or source is None
+            names = first.names if uniform else _all_names(read(source or STDIN))
             rows = chain([first], rows)
-        else:
-            names = [TEXT]
         write = row_writer(target, names, stack)
         asked_for, withheld = 0, 0
         while batch := list(islice(rows, batch_size)):
@@ -97,23 +104,28 @@ def _or_silence(answer: Answer, threshold: float) -> Answer:
     return replace(answer, text="", description=None if answer.description is None else "")
 
 
-def _rows(texts: list[str], source: Path | None) -> Iterator[WholeRow]:
-    if texts:
-        return (WholeRow(f"text {n}", [TEXT], [text]) for n, text in enumerate(texts, 1))
-    if source is not None:
-        return read_whole_rows(source)
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        # Bytes that are not UTF-8 become lone surrogates, as in files; `_text` finds them.
-        sys.stdin.reconfigure(errors="surrogateescape", newline="\n")
-    return (
-        WholeRow(f"stdin:{n}", [TEXT], [line.rstrip("\r\n")]) for n, line in enumerate(sys.stdin, 1)
-    )
+def reader_of(kind: str, source: Path | None) -> Callable[[Path], Iterator[WholeRow]]:
+    """What reads whole rows of a format.
+
+    Raises:
+        ParamsError: there is no such format, or `source` is None and it cannot be piped.
+    """
+    can = {name: each for name, each in FORMATS.items() if each.whole and (source or each.piped)}
+    read = FORMATS[kind].whole
+    if read is None or kind not in can:
+        where = "" if source else " from standard input; save it to a file and give its --input"
+        raise ParamsError(f"--format {kind}: cannot be read{where} (can be: {', '.join(can)})")
+    return read
 
 
-def _all_names(source: Path) -> list[str]:
+def _rows(texts: list[str]) -> Iterator[WholeRow]:
+    return (WholeRow(f"text {n}", [TEXT], [text]) for n, text in enumerate(texts, 1))
+
+
+def _all_names(rows: Iterator[WholeRow]) -> list[str]:
     """The columns of all rows, in the order in which they first occur: objects may differ."""
     names: dict[str, None] = {}
-    for row in read_whole_rows(source):
+    for row in rows:
         names.update(dict.fromkeys(row.names))
     return list(names)
 

@@ -4,7 +4,6 @@ Read one row at a time, so memory stays flat however large the file is. A row th
 is reported with its line; a file that cannot be read, or lacks a column, ends the stage.
 """
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -12,12 +11,10 @@ from typing import get_args
 from scratchformer.base.errors import ParamsError
 from scratchformer.base.layout import SPLITS, SplitName
 from scratchformer.base.tasks import TASKS, TaskName
-from scratchformer.data.preparation.rows import BadRow, Corpus, RawRow, SplitReader
-from scratchformer.data.sources import delimited, jsonl, parallel_text, parquet
-from scratchformer.data.sources.formats import format_of
+from scratchformer.data.preparation.rows import Corpus, SplitReader
+from scratchformer.data.sources import parallel_text
+from scratchformer.data.sources.formats import FORMATS, format_of
 from scratchformer.params import FileFormat, FilesSource, HubSource
-
-Reader = Callable[[Path, dict[str, str]], Iterator[RawRow | BadRow]]
 
 
 def open_files(source: FilesSource, task: TaskName) -> Corpus:
@@ -42,8 +39,8 @@ def open_files(source: FilesSource, task: TaskName) -> Corpus:
             raise ParamsError(f"source.format: parallel_text is for the task seq2seq, not {task}")
         if target is not None:
             splits[split] = partial(parallel_text.read, Path(path), Path(target))
-        else:
-            splits[split] = partial(_reader(kind, source.header), Path(path), columns)
+        elif reader := FORMATS[kind].columns:
+            splits[split] = partial(reader(source.header), Path(path), columns)
     return Corpus(
         name="files",
         description="the files of params.yaml",
@@ -85,13 +82,3 @@ def _guess(path: str) -> FileFormat:
             f"set it to one of {', '.join(get_args(FileFormat))}"
         )
     return found
-
-
-def _reader(kind: FileFormat, header: bool) -> Reader:
-    match kind:
-        case "jsonl":
-            return jsonl.read
-        case "parquet":
-            return parquet.read
-        case _:
-            return partial(delimited.read, tabs=kind == "tsv", header=header)

@@ -3,9 +3,11 @@
 import gzip
 import io
 import re
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 from scratchformer.base.errors import DataError
 from scratchformer.data.preparation.contract import MAX_CHARACTERS
@@ -13,7 +15,10 @@ from scratchformer.data.preparation.contract import MAX_CHARACTERS
 MAX_LINE_BYTES = 2 * 12 * MAX_CHARACTERS
 """Two texts of the greatest length; JSON may take twelve bytes a character: `\\ud83d\\ude00`."""
 
+STDIN = Path("stdin")  # itself, not a file of that name: compared by identity
+
 TOO_LONG = f"line has more than {MAX_LINE_BYTES:,} bytes"
+_GZIP = b"\x1f\x8b"
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _MAX_CONTROL_SHARE = 0.05
 _KNOWN_BINARY = {
@@ -30,14 +35,19 @@ def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:
     Bytes that are not UTF-8 become lone surrogates, which the contract rejects with the row they
     stand in: one bad line does not cost the file.
 
+    Args:
+        path: the file; `STDIN` stands for standard input, which may be empty.
+
     Raises:
         DataError: the file is missing, empty, binary, or a broken gzip archive.
     """
-    if not path.is_file():
+    if path is not STDIN and not path.is_file():
         raise DataError(f"{path}: no such file; the path is relative to {Path.cwd().name}/")
     try:
         with _open(path) as stream:
-            _demand_text(path, stream.peek(4096)[:4096])
+            head = stream.peek(4096)[:4096]
+            if head or path is not STDIN:
+                _demand_text(path, head)
             yield from _lines(stream)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: broken gzip archive ({error}); fetch it again") from None
@@ -48,13 +58,15 @@ def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:
 def is_gzip(path: Path) -> bool:
     """Whether the content, not the name, is gzipped."""
     with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+        return file.read(2) == _GZIP
 
 
 def _open(path: Path) -> io.BufferedReader:
-    if is_gzip(path):
-        return io.BufferedReader(gzip.open(path, "rb"))
-    return path.open("rb")
+    raw: Any = sys.stdin.buffer if path is STDIN else path.open("rb")
+    stream = raw if hasattr(raw, "peek") else io.BufferedReader(raw)
+    if stream.peek(2)[:2] == _GZIP:
+        return io.BufferedReader(gzip.open(stream, "rb"))
+    return cast(io.BufferedReader, stream)
 
 
 def _lines(stream: io.BufferedReader) -> Iterator[tuple[int, str | None]]:

@@ -1,4 +1,7 @@
-"""Rows of a file with all their columns, for `predict`, which writes them again as they were."""
+"""Rows of a file with all their columns, for `predict`, which writes them again as they were.
+
+No row is passed over, because it would be missing in the output: a bad one raises DataError.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +10,6 @@ from typing import Any, NamedTuple, TypeVar
 from scratchformer.base.errors import DataError
 from scratchformer.data.preparation.rows import BadRow
 from scratchformer.data.sources.delimited import ragged, read_records
-from scratchformer.data.sources.formats import format_of
 from scratchformer.data.sources.jsonl import read_objects
 from scratchformer.data.sources.text_lines import TOO_LONG, read_lines
 
@@ -24,35 +26,8 @@ class WholeRow(NamedTuple):
     values: list[Any]  # one a name; text, and in JSON and Parquet anything
 
 
-def read_whole_rows(path: Path) -> Iterator[WholeRow]:
-    """All rows of a table with a header, or of a text file, whose lines are all rows.
-
-    Raises:
-        DataError: the file or one of its rows cannot be read. No row is passed over: it would be
-            missing in the output.
-    """
-    match format_of(path.name):
-        case "csv" | "tsv" as kind:
-            yield from _delimited(path, tabs=kind == "tsv")
-        case "jsonl":
-            for found in read_objects(path):
-                number, values = _good(found)
-                yield WholeRow(f"{path}:{number}", list(values), list(values.values()))
-        case "parquet":
-            from scratchformer.data.sources.parquet import read_rows  # pyarrow loads slowly
-
-            for number, values in read_rows(path):
-                yield WholeRow(f"{path}:{number}", list(values), list(values.values()))
-        case None:
-            for number, line in read_lines(path):
-                if line is None:
-                    raise DataError(f"{path}:{number}: {TOO_LONG}")
-                yield WholeRow(f"{path}:{number}", [TEXT], [line])
-        case other:
-            raise AssertionError(other)
-
-
-def _delimited(path: Path, *, tabs: bool) -> Iterator[WholeRow]:
+def delimited(path: Path, *, tabs: bool) -> Iterator[WholeRow]:
+    """Rows of CSV or TSV, whose first line names the columns."""
     names: list[str] | None = None
     for found in read_records(path, tabs=tabs):
         line, fields = _good(found)
@@ -62,6 +37,29 @@ def _delimited(path: Path, *, tabs: bool) -> Iterator[WholeRow]:
             raise DataError(f"{path}:{line}: {ragged(fields, names)}")
         else:
             yield WholeRow(f"{path}:{line}", names, fields)
+
+
+def objects(path: Path) -> Iterator[WholeRow]:
+    """Objects of JSON lines."""
+    for found in read_objects(path):
+        number, values = _good(found)
+        yield WholeRow(f"{path}:{number}", list(values), list(values.values()))
+
+
+def parquet(path: Path) -> Iterator[WholeRow]:
+    """Rows of Parquet."""
+    from scratchformer.data.sources.parquet import read_rows  # pyarrow loads slowly
+
+    for number, values in read_rows(path):
+        yield WholeRow(f"{path}:{number}", list(values), list(values.values()))
+
+
+def lines(path: Path) -> Iterator[WholeRow]:
+    """Lines of text, blank ones too, in the column `TEXT`."""
+    for number, line in read_lines(path):
+        if line is None:
+            raise DataError(f"{path}:{number}: {TOO_LONG}")
+        yield WholeRow(f"{path}:{number}", [TEXT], [line])
 
 
 def _good(found: Found | BadRow) -> Found:

@@ -14,7 +14,9 @@ from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.rows import BadRow, RawRow
 from scratchformer.data.sources.files import open_files
 from scratchformer.data.sources.text_lines import MAX_LINE_BYTES, read_lines
-from scratchformer.params import FilesSource
+from scratchformer.params import FilesSource, load_params
+from scratchformer.stages.prepare import prepare
+from scratchformer.tracking import StageRun
 
 ROWS = [("=cmd|' /C calc'!A0", "eins"), ("<s>bold</s> & <unk>", "zwei"), ("naïve “Straße”", "3")]
 
@@ -153,13 +155,40 @@ def test_files_outside_the_watched_folder_are_pointed_out(
 ) -> None:
     from tests.data.conftest import csv_of
 
-    from scratchformer.params import load_params
-    from scratchformer.stages.prepare import prepare
-    from scratchformer.tracking import StageRun
-
     inside, outside = project.write("data/raw/a.csv", csv_of()), project.write("b.csv", csv_of())
     for name, warned in ((inside, False), (outside, True)):
         project.classify(train=name)
         assert project.prepare().code == 0
         warnings = prepare(load_params(), StageRun(None)).warnings
         assert any("DVC will not notice" in warning for warning in warnings) == warned
+
+
+@pytest.mark.parametrize(
+    ("target", "last", "warned"),
+    [
+        ("kekes", "kekes", True),  # five units of two characters
+        ("ke k e s i", "ke k e s i", True),
+        ("ke k e s", "ke k e s", False),  # four
+        ("kekes", "keke", False),  # one row is enough
+        ("", "", False),
+    ],
+)
+def test_targets_too_long_for_the_control_of_letters_are_told_before_the_training(
+    project: Project, target: str, last: str, warned: bool
+) -> None:
+    letters = [a + b for a in "abcdefgh" for b in "abcdefgh"]
+    rows = [{"source": text, "target": target} for text in letters]
+    if not target:  # sentences have another control
+        rows = [{"source": f"{a} {a}", "target": "five or more words here"} for a in letters]
+    rows = [*rows, {"source": "zz", "target": last or "a b"}]
+    project.translate(
+        train=project.write("train.jsonl", "\n".join(map(json.dumps, rows))),
+        test=project.write("test.jsonl", "\n".join(map(json.dumps, rows[:9]))),
+    )
+    assert project.prepare().code == 0
+    warnings = prepare(load_params(), StageRun(None)).warnings
+    told = [line for line in warnings if "letter by letter" in line]
+    assert told == (
+        ["scratch: every target is more than 2 times as long as its source, so evaluate will leave "
+         "out the control that goes letter by letter"] if warned else []
+    )  # fmt: skip

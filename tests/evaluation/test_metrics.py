@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from scratchformer.evaluation.measures.edit_distance import nearest_reference, split_units, unit_of
+from scratchformer.base.output_kind import split_units, unit_of
+from scratchformer.evaluation.measures.edit_distance import nearest_reference
 from scratchformer.evaluation.measures.metrics import (
     Accuracy,
     Bleu,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import sacrebleu
 
-from scratchformer.evaluation.measures.output_kind import output_kind
+from scratchformer.base.output_kind import output_kind
 from scratchformer.evaluation.measures.translation import bleu_tokenizer
 from scratchformer.evaluation.reports.scores import differences, scores
 from scratchformer.evaluation.reports.sequences import (

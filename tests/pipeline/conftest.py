@@ -69,15 +69,23 @@ def make_checkout(folder: Path) -> Checkout:
     return checkout
 
 
+def make_tiny(checkout: Checkout) -> None:
+    """Merge the preset `tiny`. One thread, because two that share a busy core wait for each other;
+    and no mirror: tests/tracking/test_pipeline.py runs stages with theirs under DVC."""
+    checkout.run("scratchformer", "preset", "tiny")
+    path = checkout.path / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    for key, old, new in ("threads", "2", "1"), ("enabled", "true", "false"):
+        text, found = re.subn(rf"(?m)^(  {key}:) {old}\b", rf"\1 {new}", text)
+        assert found == 1, key
+    path.write_text(text, encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The pipeline after one `dvc repro` of the preset `tiny`, committed."""
     checkout = make_checkout(tmp_path_factory.mktemp("pipeline") / "checkout")
-    checkout.run("scratchformer", "preset", "tiny")
-    # tests/tracking/test_pipeline.py runs stages with their mirror under DVC.
-    params = checkout.path / "params.yaml"
-    without = re.sub(r"(?m)^(tracking:\n  enabled:) true", r"\1 false", params.read_text("utf-8"))
-    params.write_text(without, encoding="utf-8")
+    make_tiny(checkout)
     start = time.monotonic()
     checkout.run("dvc", "repro")
     seconds = time.monotonic() - start

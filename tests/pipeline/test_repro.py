@@ -12,7 +12,7 @@ from tests.committed import committed
 from scratchformer.base.files import sha256
 from scratchformer.base.layout import STAGES
 
-from .conftest import Checkout, make_checkout
+from .conftest import Checkout, make_checkout, make_tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -149,7 +149,7 @@ def test_another_clone_elsewhere_makes_the_same_bytes(
     The path is ASCII: in the locale C, DVC itself cannot work in a folder of another name.
     """
     elsewhere = make_checkout(tmp_path / "an other place, and a longer one" / "clone")
-    elsewhere.run("scratchformer", "preset", "tiny")
+    make_tiny(elsewhere)
     changes = {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Pacific/Chatham", "PYTHONUTF8": "0"}
     told = elsewhere.run("dvc", "repro", **changes).stdout
     assert stages_that_ran(told) == list(STAGES)

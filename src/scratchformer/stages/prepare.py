@@ -4,12 +4,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchformer.base.layout import DATA_REPORT, PREPARED, REJECTED_ROWS, TRACKS, TrackName
+from scratchformer.base.layout import (
+    DATA_REPORT,
+    PREPARED,
+    REJECTED_ROWS,
+    TRACKS,
+    SplitName,
+    TrackName,
+)
+from scratchformer.base.tasks import TASKS
 from scratchformer.base.terminal import Summary, progress
 from scratchformer.base.workspace import is_inside
 from scratchformer.params import Params
 
 if TYPE_CHECKING:
+    from scratchformer.base.output_kind import Unit
     from scratchformer.tracking import StageRun
 
 RAW = Path("data/raw")
@@ -38,7 +47,7 @@ def prepare(params: Params, run: "StageRun") -> Summary:
         "prepare",
         [row for track in TRACKS for row in _describe(track, report[track])],
         [PREPARED, DATA_REPORT, REJECTED_ROWS],
-        [*_remarks(report), *_unwatched(raw_files)],
+        [*_remarks(report), *_not_aligned(report), *_unwatched(raw_files)],
     )
 
 
@@ -143,6 +152,44 @@ def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
                 f"{track}: {dropped['moved_to_train']:,} rows of rare labels were moved to train, "
                 "so that no label is first met in the test"
             )
+
+
+def _not_aligned(report: Mapping[str, Any]) -> Iterator[str]:
+    """What `evaluate` will leave out, known before hours of training.
+
+    Its control for words lets a letter give a limited number of target units; targets that are all
+    longer cannot be aligned with their sources.
+    """
+    from scratchformer.base.output_kind import MOST_EMITTED, output_kind, unit_of
+    from scratchformer.data.preparation.prepared import iterate_split
+
+    for track in TRACKS:
+        if TASKS[report[track]["task"]].labelled:
+            continue
+        test = next(iterate_split(track, "test")).to_pydict()
+        if output_kind(test["source"], test["targets"]) == "words":
+            unit = unit_of(test["targets"])
+            if not any(_aligns(row, unit) for row in _rows(track, "train")):
+                yield (
+                    f"{track}: every target is more than {MOST_EMITTED} times as long as its "
+                    "source, so evaluate will leave out the control that goes letter by letter"
+                )
+
+
+def _aligns(row: Mapping[str, Any], unit: "Unit") -> bool:
+    from scratchformer.base.output_kind import can_be_aligned, split_units
+
+    return any(
+        can_be_aligned(len(row["source"]), len(split_units(target, unit)))
+        for target in row["targets"]
+    )
+
+
+def _rows(track: TrackName, split: SplitName) -> Iterator[Mapping[str, Any]]:
+    from scratchformer.data.preparation.prepared import iterate_split
+
+    for batch in iterate_split(track, split):
+        yield from batch.to_pylist()
 
 
 def _unwatched(files: list[Path]) -> Iterator[str]:

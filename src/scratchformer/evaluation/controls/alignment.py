@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchformer.base.output_kind import MOST_EMITTED, can_be_aligned
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _ITERATIONS = 5
-_MOST_EMITTED = 2
 _UNSEEN = 0.01  # added to every count
 
 
@@ -61,7 +62,7 @@ def align(
 def _by_lengths(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[Ints, Ints]]:
     lengths: dict[tuple[int, int], list[int]] = {}
     for index, (source, target) in enumerate(pairs):
-        if 0 < len(target) <= _MOST_EMITTED * len(source):
+        if can_be_aligned(len(source), len(target)):
             lengths.setdefault((len(source), len(target)), []).append(index)
     return [
         (np.array([pairs[i][0] for i in rows]), np.array([pairs[i][1] for i in rows]))
@@ -92,7 +93,7 @@ def _best_path(sources: Ints, targets: Ints, log_probability: Floats) -> Ints:
     for i in range(sources.shape[1]):
         emission = log_probability[sources[:, i]]  # [pairs, target symbols + 1]
         symbol = np.take_along_axis(emission, targets, axis=1)  # [pairs, width]
-        scores = np.full((_MOST_EMITTED + 1, pairs, width + 1), -np.inf)
+        scores = np.full((MOST_EMITTED + 1, pairs, width + 1), -np.inf)
         scores[0] = best + emission[:, none, None]
         scores[1][:, 1:] = best[:, :-1] + symbol
         scores[2][:, 2:] = best[:, :-2] + symbol[:, :-1] + symbol[:, 1:]
@@ -110,8 +111,8 @@ def _best_path(sources: Ints, targets: Ints, log_probability: Floats) -> Ints:
 def _emitted(targets: Ints, how_many: Ints, none: int) -> Ints:
     """Counts `[pairs, source]` as the symbols themselves, `[pairs, source, 2]`."""
     start = how_many.cumsum(axis=1) - how_many
-    padded = np.pad(targets, ((0, 0), (0, _MOST_EMITTED)), constant_values=none)
-    symbols = [np.take_along_axis(padded, start + k, axis=1) for k in range(_MOST_EMITTED)]
+    padded = np.pad(targets, ((0, 0), (0, MOST_EMITTED)), constant_values=none)
+    symbols = [np.take_along_axis(padded, start + k, axis=1) for k in range(MOST_EMITTED)]
     return np.stack(
-        [np.where(how_many > k, symbols[k], none) for k in range(_MOST_EMITTED)], axis=-1
+        [np.where(how_many > k, symbols[k], none) for k in range(MOST_EMITTED)], axis=-1
     )

@@ -8,9 +8,9 @@
 
 from collections.abc import Sequence
 
+from scratchformer.base.output_kind import Unit, split_units
 from scratchformer.evaluation.controls.igtree import IGTree
 from scratchformer.evaluation.controls.similarity import Advance, TrainingPieces
-from scratchformer.evaluation.measures.edit_distance import Unit, split_units
 
 Pairs = tuple[Sequence[str], Sequence[Sequence[str]]]  # sources, and the references of each
 

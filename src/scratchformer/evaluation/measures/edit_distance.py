@@ -6,11 +6,11 @@ one that needs the fewest edits (the convention of grapheme-to-phoneme work, e.g
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
-Unit = Literal["characters", "blanks"]
+from scratchformer.base.output_kind import Unit, split_units
 
 
 class Nearest(NamedTuple):
@@ -18,21 +18,6 @@ class Nearest(NamedTuple):
 
     distance: int
     length: int
-
-
-def unit_of(references: Sequence[Sequence[str]]) -> Unit:
-    """What one edit changes: a character, or what stands between blanks (a phoneme, a word).
-
-    Blanks decide if more than half of the first references hold one; a target such as a
-    transliterated name holds none, and there the whole name as a single unit would say nothing.
-    """
-    with_blank = sum(" " in row[0].strip() for row in references)
-    return "blanks" if 2 * with_blank > len(references) else "characters"
-
-
-def split_units(text: str, unit: Unit) -> list[str]:
-    """`"K AE T"` → `["K", "AE", "T"]`, or the characters of a text."""
-    return text.split() if unit == "blanks" else list(text)
 
 
 def nearest_reference(prediction: str, references: Sequence[str], unit: Unit) -> Nearest:

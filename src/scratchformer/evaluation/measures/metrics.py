@@ -15,7 +15,8 @@ from typing import Any
 import datasets
 import evaluate
 
-from scratchformer.evaluation.measures.edit_distance import Unit, nearest_reference
+from scratchformer.base.output_kind import Unit
+from scratchformer.evaluation.measures.edit_distance import nearest_reference
 
 _TEXT = datasets.Value("string")
 _TEXTS = datasets.Sequence(datasets.Value("string"))

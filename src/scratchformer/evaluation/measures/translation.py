@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from scratchformer.base.output_kind import is_chinese, unit_of
 from scratchformer.base.statistics import Floats
-from scratchformer.evaluation.measures.edit_distance import unit_of
 from scratchformer.evaluation.measures.metrics import reference_streams
-from scratchformer.evaluation.measures.output_kind import is_chinese
 
 _ORDERS = 4  # of BLEU: n-grams of one to four tokens
 

@@ -1,6 +1,6 @@
 """Sequence-to-sequence systems over the same rows: outputs, and what their measures are sums of.
 
-What is measured depends on what the rows are (`measures/output_kind.py`):
+What is measured depends on what the rows are (`base/output_kind.py`):
 
 | answers are | example | measured |
 |---|---|---|
@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scratchformer.evaluation.measures.edit_distance import Unit, nearest_reference, unit_of
-from scratchformer.evaluation.measures.output_kind import OutputKind, output_kind
+from scratchformer.base.output_kind import OutputKind, Unit, output_kind, unit_of
+from scratchformer.evaluation.measures.edit_distance import nearest_reference
 from scratchformer.evaluation.measures.translation import translation_counts
 from scratchformer.evaluation.significance.resampling import Column
 from scratchformer.evaluation.systems.token_losses import TokenLosses

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scratchformer.base.layout import FINETUNED_MODEL, TRACKS, SplitName, TrackName
+from scratchformer.base.output_kind import Unit
 from scratchformer.base.terminal import progress
 from scratchformer.data.preparation.prepared import Info, load_split
 from scratchformer.data.tokenized.read import load_tokenized_info, open_split
 from scratchformer.evaluation.controls.left_out import CannotFitError
 from scratchformer.evaluation.controls.sampling import TRAIN_ROWS, draw, draw_texts, draw_words
 from scratchformer.evaluation.controls.sequence import letters_by_context, nearest_targets
-from scratchformer.evaluation.measures.edit_distance import Unit
 from scratchformer.evaluation.reports.comparison import Record
 from scratchformer.evaluation.reports.scores import Scored
 from scratchformer.evaluation.reports.sequences import (

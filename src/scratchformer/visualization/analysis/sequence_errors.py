@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from scratchformer.evaluation.measures.edit_distance import split_units, unit_of
+from scratchformer.base.output_kind import split_units, unit_of
 
 NOTHING = "∅"
 

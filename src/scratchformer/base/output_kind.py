@@ -1,4 +1,4 @@
-"""Whether a sequence task is about words or about sentences, found from its rows.
+"""What a sequence task is about, words or sentences, and in which units: found from its rows.
 
 Words (spelling → phonemes, a name in another alphabet) are right or wrong as a whole, and are
 scored by word error rate. Sentences (translation) are scored by BLEU and chrF. Blanks in the source
@@ -12,9 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from scratchformer.evaluation.measures.edit_distance import unit_of
-
 OutputKind = Literal["words", "sentences"]
+Unit = Literal["characters", "blanks"]
+
+MOST_EMITTED = 2
+"""Units of a target that one source character gives, at most, in the control that aligns them."""
 
 _KANA = "\u3040-\u30ff\u31f0-\u31ff"
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
@@ -49,6 +51,27 @@ def output_kind(sources: Sequence[str], references: Sequence[Sequence[str]]) -> 
     ended = _most(_ENDS_A_SENTENCE.search(source.strip()) is not None for source in sources)
     typical = float(np.median([len(source.strip()) for source in sources]))
     return "sentences" if ended or typical > _LONGEST_WORD else "words"
+
+
+def unit_of(references: Sequence[Sequence[str]]) -> Unit:
+    """What one edit changes: a character, or what stands between blanks (a phoneme, a word).
+
+    Blanks decide if more than half of the first references hold one; a target such as a
+    transliterated name holds none, and there the whole name as a single unit would say nothing.
+    """
+    with_blank = sum(" " in row[0].strip() for row in references)
+    return "blanks" if 2 * with_blank > len(references) else "characters"
+
+
+def split_units(text: str, unit: Unit) -> list[str]:
+    """`"K AE T"` → `["K", "AE", "T"]`, or the characters of a text."""
+    return text.split() if unit == "blanks" else list(text)
+
+
+def can_be_aligned(source: int, target: int) -> bool:
+    """Whether a source of that many characters can give a target of that many units, if each
+    character gives at most `MOST_EMITTED`."""
+    return 0 < target <= MOST_EMITTED * source
 
 
 def is_chinese(texts: Sequence[str]) -> bool:

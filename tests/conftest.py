@@ -31,8 +31,12 @@ LONGEST_FIRST = ("tests/pipeline", "tests/survival", "tests/tracking")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole pipelines first, so that no worker is left alone with them at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST_FIRST))
+    """Whole pipelines first, then files with slow tests, so that no worker is left alone with a
+    long file at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(
+        key=lambda item: (not item.nodeid.startswith(LONGEST_FIRST), item.path not in slow)
+    )
 
 
 @pytest.fixture(autouse=True)

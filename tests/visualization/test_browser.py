@@ -14,11 +14,19 @@ from matplotlib.figure import Figure
 from scratchformer.visualization.analysis.attention import Attention
 from scratchformer.visualization.html import csp_hash, read_files
 from scratchformer.visualization.report import page as page_folder
-from scratchformer.visualization.report.page.items import Atlas, AtlasExample, Item, Picture
+from scratchformer.visualization.report.page.items import (
+    Atlas,
+    AtlasExample,
+    Item,
+    Missing,
+    Picture,
+    Table,
+)
 
 from .test_report import EVIL, explorer, write
 
 Browse = Callable[[str], str]
+Change = Callable[[str], str]
 WATCH = """
 window.problems = [];
 addEventListener("error", (event) => problems.push(event.message));
@@ -48,8 +56,8 @@ def small_atlas() -> Atlas:
 def ask(browse: Browse, tmp_path: Path) -> Callable[[list[Item], str], Any]:
     """Open a page with these items and run a program in it; gives what the program returns."""
 
-    def run(items: list[Item], program: str) -> Any:
-        _, _, html = write(tmp_path, items)
+    def run(items: list[Item], program: str, change: Change = lambda html: html) -> Any:
+        html = change(write(tmp_path, items)[2])
         script = f"""document.getElementById("result").textContent = JSON.stringify((() => {{
             const $ = (selector) => document.querySelector(selector);
             const all = (selector) => [...document.querySelectorAll(selector)];
@@ -179,6 +187,50 @@ def test_values_of_a_curve_by_pointer_and_by_keyboard(
     assert found["pointed"].startswith("training: 2 at 10")
     assert found["moved"] == "training: 1 at 20   ·   validation: 2 at 20"
     assert (found["dots"], found["reachable"]) == (2, 0)
+
+
+def without_program(html: str) -> str:
+    """What a browser shows that runs no JavaScript."""
+    html, found = re.subn(r"(?s)<script>(?:(?!<script).)*</script>\s*</body>", "</body>", html)
+    assert found == 1
+    return html.replace("<noscript>", "<div>").replace("</noscript>", "</div>")
+
+
+def on_paper(html: str) -> str:
+    """The rules for print hold on the screen too; the policy knows them."""
+    (style,) = re.findall(r"<style>(.*?)</style>", html, re.S)
+    assert style.count("@media print") == 1
+    printed = style.replace("@media print", "@media all")
+    old, new = (csp_hash(each).strip("'") for each in (style, printed))
+    assert html.count(old) == 1
+    return html.replace(style, printed).replace(old, new)
+
+
+@pytest.mark.parametrize("change", [without_program, on_paper])
+def test_without_a_program_and_on_paper_everything_to_read_is_there(
+    ask: Callable[..., Any], change: Change
+) -> None:
+    wide = Table("Wide", "How to read.", [f"column {n}" for n in range(30)], [["cell"] * 30], [])
+    found = ask([curve(), wide, small_atlas(), explorer(), Missing("Lost", "No reason.")], """
+        const seen = (selector) => all(selector).map((each) => each.checkVisibility());
+        const cut = all(".scroll, .frame").filter((each) => each.checkVisibility()).filter((each) =>
+          getComputedStyle(each).overflowX === "hidden" || each.clientHeight < 10);
+        const words = "h1, .answer h2, .verdict, .trust li, .numbers dd, figcaption, .facts dd";
+        return { texts: seen(words),
+                 cells: seen("main > section > .scroll td"), missing: seen(".missing"),
+                 pictures: all("img").map((each) => each.checkVisibility() && each.naturalWidth),
+                 tools: seen(".controls, .read, .tokens, nav"), cut: cut.length,
+                 spill: getComputedStyle($("main .scroll")).overflowX,
+                 dark: getComputedStyle(document.body).backgroundColor };""", change)  # fmt: skip
+    assert len(found["texts"]) >= 8 and all(found["texts"])
+    assert found["cells"] == [True] * 30 and found["cut"] == 0
+    assert all(width > 100 for width in found["pictures"]) and found["pictures"]
+    if change is without_program:  # it scrolls, and tells what is not there
+        assert found["missing"] == [True] * 3 and found["tools"] == [True]  # the contents
+        assert found["spill"] == "auto"
+    else:  # black on white in full width, without what only a screen can do
+        assert found["missing"] == [True] and not any(found["tools"])
+        assert (found["spill"], found["dark"]) == ("visible", "rgb(255, 255, 255)")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -34,9 +34,16 @@ TRAINING = {
 }  # fmt: skip
 
 
+class Told(StageRun):
+    """The stage's own run holds no copy of what the run of the pipeline shows."""
+
+    def _send(self, event: str, **fields: object) -> None:
+        assert event != "artifact", fields
+
+
 def run(params: Params) -> tuple[set[str], str, list[str]]:
     """Figures, page and warnings of a run."""
-    summary = visualize(params, StageRun(None))
+    summary = visualize(params, Told(None))
     folder = Path("reports/figures")
     png = {path.stem for path in folder.glob("*.png")}
     assert png == {path.stem for path in folder.glob("*.svg")}

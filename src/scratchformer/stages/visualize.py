@@ -43,9 +43,7 @@ def visualize(params: Params, run: "StageRun") -> Summary:
             if name in contents.pictures:
                 shutil.copy(FIGURES / f"{name}.png", folder)
     obstacle = build_playground(metrics.tracks["scratch"].task, PLAYGROUND)
-    run.log_artifact(FIGURES)
-    run.log_artifact(HTML_REPORT)
-    run.log_artifact(PLAYGROUND)
+    # The files are shown once, on the run of the whole pipeline (tracking/mirror/parent.py).
     return Summary(
         "visualize",
         [

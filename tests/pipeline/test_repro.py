@@ -1,7 +1,7 @@
 """The whole pipeline under DVC, with the preset `tiny`, offline."""
 
 import json
-import time
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from scratchformer.base.layout import STAGES
 
 from .conftest import Checkout, make_checkout, make_tiny
 
+CHILDREN = ("children_user", "children_system")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -65,13 +66,13 @@ def test_the_checkout_is_clean_and_the_checkpoints_are_gone(tiny_pipeline: Check
 
 
 def test_a_second_repro_does_nothing_and_is_quick(tiny_pipeline: Checkout) -> None:
-    seconds = []
-    for _ in range(3):
-        start = time.monotonic()
-        output = tiny_pipeline.run("dvc", "repro").stdout
-        seconds.append(time.monotonic() - start)
-        assert stages_that_ran(output) == []
-    assert min(seconds) < 3  # 2 s on an idle machine; the rest is room for a busy one
+    before = os.times()
+    for _ in range(2):
+        assert stages_that_ran(tiny_pipeline.run("dvc", "repro").stdout) == []
+    after = os.times()
+    # Seconds of the processor, which a busy machine makes few more: about 2 each.
+    spent = sum(getattr(after, part) - getattr(before, part) for part in CHILDREN)
+    assert spent / 2 < 4
 
 
 def test_an_edited_figure_reruns_visualize_alone(tiny_pipeline: Checkout) -> None:
@@ -100,7 +101,9 @@ def test_a_parameter_set_back_is_restored_without_training(tiny_pipeline: Checko
     status = json.loads(tiny_pipeline.run("dvc", "status", "--json").stdout)
     assert set(status) == {"evaluate", "visualize"}
     assert sha256(model) != first_model
-    metrics.write_text(first_metrics.replace('"loss": ', '"loss": 1', 1))
+    values = json.loads(first_metrics)
+    values["scratch"]["loss"] += 1
+    metrics.write_text(json.dumps(values))
     assert "scratch.loss" in tiny_pipeline.run("dvc", "metrics", "diff").stdout
     metrics.write_text(first_metrics)
 

@@ -201,15 +201,19 @@ def seeds(numbers: Annotated[list[int], typer.Argument(min=0, help="Two or more.
 def search(
     space: Annotated[Path, typer.Argument(help="YAML file: keys and the values to try.")],
     workers: Annotated[int, typer.Option(min=1, help="Trainings at the same time.")] = 1,
+    report: Annotated[bool, typer.Option("--report", help="Only write the page so far.")] = False,
 ) -> None:
     """Search better parameters of a training; train the best again and write them as a preset."""
     import time
 
     from scratchformer.base.terminal import print_summary
-    from scratchformer.search.pool import search as run_search
+    from scratchformer.search import pool
 
+    if report:
+        print(pool.report(space))
+        return
     start = time.monotonic()
-    print_summary(run_search(space, workers), time.monotonic() - start)
+    print_summary(pool.search(space, workers), time.monotonic() - start)
 
 
 @app.command()

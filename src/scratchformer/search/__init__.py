@@ -7,5 +7,6 @@
     trial       a trial is claimed, trained, reported; one of a dead process is taken up again
     confirmation  the best settings trained again with fresh seeds, and what that shows
     pool        several processes at once, and the table that a person watches
+    report      the page of a search, with `importance` and `figures`
     mirror      a search in MLflow, read from its record; `watching` starts it now and then
 """

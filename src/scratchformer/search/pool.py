@@ -21,6 +21,7 @@ from scratchformer.search.confirmation import (
     plan,
     write_results,
 )
+from scratchformer.search.report import write_page
 from scratchformer.search.space import Space, load_space
 from scratchformer.search.study import budget, folder_of, import_optuna, open_study
 from scratchformer.search.trial import NOTHING_LEFT
@@ -50,8 +51,19 @@ def search(path: Path, workers: int) -> Summary:
     say(f"training the best again: {len(folders)} trainings with fresh seeds")
     _run_all(path, space, workers, folders)
     summary = write_results(space, compare(space, settings))
+    summary.outputs.append(write_page(space))
     watcher.finish()
     return summary
+
+
+def report(path: Path) -> Path:
+    """Write the page of a search that runs, was stopped or has ended.
+
+    Raises:
+        DataError: no trial has ended.
+    """
+    import_optuna()
+    return write_page(load_space(path, load_params()))
 
 
 def _run_trials(path: Path, space: Space, workers: int, look: Callable[[], None]) -> None:

@@ -63,13 +63,15 @@ class Check:
 
 @dataclass(frozen=True)
 class FirstScreen:
-    """What stands first. `facts`: name and value of what all numbers depend on."""
+    """What stands first. `facts`: name and value of what all numbers depend on; `footer`: who made
+    the page, if it is not the stage visualize."""
 
     title: str
     tracks: Sequence[Answer]
     pictures: Sequence[Picture]
     checks: Sequence[Check]
     facts: Sequence[tuple[str, str]]
+    footer: str | None = None
 
 
 def first_screen(params: Params, metrics: Metrics) -> FirstScreen:

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import TrainerCallback
 
@@ -12,10 +12,10 @@ from scratchformer.base.terminal import Progress as Bar
 from scratchformer.base.terminal import say
 from scratchformer.checkpoints.signals import StopRequest
 from scratchformer.monitoring.flops import Utilisation
+from scratchformer.monitoring.history import History
+from scratchformer.monitoring.throughput import Throughput
+from scratchformer.pretrained.finetuning.trainer import Progress, updates_an_epoch
 from scratchformer.runtime.distributed import all_reduce_max
-
-if TYPE_CHECKING:
-    from scratchformer.pretrained.finetuning.trainer import ResumableTrainer
 
 OnLog = Callable[[Mapping[str, float], int], None]
 
@@ -25,11 +25,20 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     Only updates that a checkpoint has not seen write rows again after a resume, so the curves are
     those of a run that was never stopped.
+
+    Args:
+        progress: of the trainer, which owns these callbacks and is not known to them.
+        history: the curves that rows are added to.
+        throughput: the times since the last row.
+        log_every: updates between two rows.
+        checkpoint_seconds: a checkpoint is asked for when the last one is older.
     """
 
     def __init__(
         self,
-        trainer: "ResumableTrainer",
+        progress: Progress,
+        history: History,
+        throughput: Throughput,
         log_every: int,
         checkpoint_seconds: float,
         on_log: OnLog,
@@ -37,11 +46,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         stop: StopRequest,
         utilisation: Utilisation,
     ) -> None:
-        self._trainer, self._log_every, self._on_log = trainer, log_every, on_log
+        self._progress, self._history, self._throughput = progress, history, throughput
+        self._log_every, self._on_log = log_every, on_log
         self._checkpoint_seconds = checkpoint_seconds
         self._bar, self._stop, self._utilisation = bar, stop, utilisation
         self._last_save = time.monotonic()
-        trainer.throughput.begin()
+        throughput.begin()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step = state.global_step
@@ -50,16 +60,16 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self._log_row(step)
         late = time.monotonic() - self._last_save > self._checkpoint_seconds
         # At the end of an epoch the validation comes first; it saves in any case.
-        if any(self._agree(args.device, late)) and step % self._trainer.updates_an_epoch:
+        if any(self._agree(args.device, late)) and step % updates_an_epoch(state):
             control.should_save = True
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
     ) -> None:
         step = state.global_step
-        if self._trainer.progress.stop_reason and self._trainer.progress.window.items:
+        if self._progress.stop_reason and self._progress.window.items:
             self._log_row(step)  # the updates since the last full row
-        self._trainer.history.add("valid", step, metrics)
+        self._history.add("valid", step, metrics)
         self._on_log({f"valid.{name}": value for name, value in metrics.items()}, step)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         say(f"epoch {state.epoch:g} of {state.num_train_epochs}: validation {shown}")
@@ -67,7 +77,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._last_save = time.monotonic()
         number = self._agree(args.device)[0]
-        if number and not self._trainer.progress.stop_reason:
+        if number and not self._progress.stop_reason:
             raise Interrupted(
                 f"stopped by {signal.Signals(number).name} after update {state.global_step:,} of "
                 f"{state.max_steps:,}; the same command goes on from there",
@@ -80,16 +90,16 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         return int(number), bool(any_late)
 
     def _log_row(self, step: int) -> None:
-        window = self._trainer.progress.take_window()
+        window = self._progress.take_window()
         values = {
             "loss": window.loss / window.items,
             "learning_rate": window.learning_rate,
             "gradient_norm": window.gradient_norm / window.updates,
-            "tokens": self._trainer.progress.tokens,
+            "tokens": self._progress.tokens,
         }
-        speed = self._trainer.throughput.take(self._utilisation)
-        self._trainer.history.add("train", step, values)
-        self._trainer.history.add("speed", step, speed)
+        speed = self._throughput.take(self._utilisation)
+        self._history.add("train", step, values)
+        self._history.add("speed", step, speed)
         named = {f"train.{name}": value for name, value in values.items()}
         self._on_log(named | {f"speed.{name}": value for name, value in speed.items()}, step)
         self._bar.advance(

@@ -95,7 +95,17 @@ def finetune(
     updates = settings.epochs * -(-len(task.lengths) // settings.batch_size)
     with stop_on_signals() as stop, progress("fine-tuning", updates, found) as bar:
         trainer.add_callback(
-            Watch(trainer, settings.log_every, checkpoint_seconds, on_log, bar, stop, utilisation)
+            Watch(
+                trainer.progress,
+                trainer.history,
+                trainer.throughput,
+                settings.log_every,
+                checkpoint_seconds,
+                on_log,
+                bar,
+                stop,
+                utilisation,
+            )
         )
         trainer.train_to_the_end()
     trained = sum(parameter.numel() for parameter in trainer.trained_weights().values())

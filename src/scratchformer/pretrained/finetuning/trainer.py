@@ -77,6 +77,10 @@ class Progress:
         return window
 
 
+def updates_an_epoch(state: TrainerState) -> int:
+    return int(state.max_steps // state.num_train_epochs)
+
+
 class ResumableTrainer(Trainer):  # type: ignore[misc]
     """See the head of this file.
 
@@ -120,10 +124,6 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
         self.best_weights: Mapping[str, Tensor] = {}
         self._checkpoints = checkpoints
         self._resumed: Checkpoint | None = None
-
-    @property
-    def updates_an_epoch(self) -> int:
-        return int(self.state.max_steps // self.state.num_train_epochs)
 
     def find_checkpoint(self) -> int:
         """Take up the newest sound checkpoint, if any; returns the updates it holds."""
@@ -237,7 +237,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             self.best_weights = {n: p.cpu().clone() for n, p in self.trained_weights().items()}
         if step >= self.state.max_steps:
             progress.stop_reason = StopReason.MAX_STEPS
-        elif step - progress.best_step >= self.patience * self.updates_an_epoch:
+        elif step - progress.best_step >= self.patience * updates_an_epoch(self.state):
             progress.stop_reason = StopReason.PATIENCE
             self.control.should_training_stop = True
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics=scores)

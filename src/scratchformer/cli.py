@@ -43,7 +43,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run a command; what a person can mend is one line and an exit code, see `base/errors.py`."""
+    """Run a command; what the user can fix ends it with one line, see `base/errors.py`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe may have fewer letters: cp1252, ASCII
             stream.reconfigure(errors="backslashreplace")
@@ -56,12 +56,12 @@ def main() -> None:
     except (ScratchformerError, OSError, UnicodeDecodeError) as error:
         if os.environ.get("SCRATCHFORMER_DEBUG") == "1":
             raise
-        message, code = _told(error)
+        message, code = _message_and_code(error)
         print(f"scratchformer: {visible(message)}", file=sys.stderr)
         sys.exit(code)
 
 
-def _told(error: Exception) -> tuple[str, int]:
+def _message_and_code(error: Exception) -> tuple[str, int]:
     """The line and the exit code of an error."""
     if isinstance(error, ScratchformerError):
         return str(error), error.exit_code
@@ -112,7 +112,7 @@ def preset(
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000,
-    sync: Annotated[bool, typer.Option(help="First add what DVC restored.")] = True,
+    sync: Annotated[bool, typer.Option(help="Add the runs of restored results first.")] = True,
 ) -> None:
     """Browse the runs in MLflow."""
     from scratchformer.base.workspace import workspace_root
@@ -126,7 +126,7 @@ def ui(
 
 @app.command()
 def sync() -> None:
-    """Create the MLflow runs of results that DVC restored, or of a store that was deleted."""
+    """Create the MLflow runs of restored results, or all again after the store was deleted."""
     created, completed, known = _sync()
     print(f"MLflow runs: {created} created, {completed} completed, {known} were there")
 
@@ -144,7 +144,7 @@ def _sync() -> tuple[int, int, int]:
 
 @app.command()
 def verify() -> None:
-    """Hash everything that dvc.lock names again, in the workspace and in DVC's cache."""
+    """Check all files named in dvc.lock against their hashes, in the workspace and DVC's cache."""
     from scratchformer.record.integrity import verify_record
 
     report = verify_record()
@@ -232,7 +232,7 @@ def export(
     ),
     layout: Annotated[
         Layout,
-        typer.Option("--as", help="pyfunc: for MLflow. The others are of models/scratch."),
+        typer.Option("--as", help="pyfunc for MLflow; the others need models/scratch."),
     ] = Layout.pyfunc,
     example: Annotated[str, typer.Option(help="Input example of a pyfunc.")] = "transformer",
 ) -> None:
@@ -241,13 +241,14 @@ def export(
         from scratchformer.pretrained.conversion.ctranslate2 import export_ctranslate2
 
         export_ctranslate2(model, folder)
-        print(f"{folder}: written; scratchformer predict --model {folder} asks it")
+        print(f"{folder}: written; use it with: scratchformer predict --model {folder}")
         return
     if layout is Layout.transformers:
         from scratchformer.pretrained.conversion.export import export_transformers
 
         export_transformers(model, folder)
-        print(f"{folder}: written; pretrained: {{kind: folder, name: {folder}}} fine-tunes it")
+        print(f"{folder}: written; to fine-tune it, set pretrained.kind: folder and "
+              f"pretrained.name: {folder}")
         return
     from scratchformer.base.layout import FINETUNED_MODEL
     from scratchformer.evaluation.tables.results_table import card_with_results
@@ -286,7 +287,7 @@ def predict(
         int, typer.Option("--top-k", "--n-best", min=1, help="Predictions for each text.")
     ] = 1,
     beam: Annotated[int, typer.Option(min=1, help="Width of the search; 1 is greedy.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 64,
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Less probable predictions are left empty.")
     ] = 0.0,

@@ -106,5 +106,5 @@ def test_a_missing_or_torn_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"metrics\.json: not found; make it with: dvc repro"):
         load_metrics(path)
     path.write_text('{"scratch": ')
-    with pytest.raises(DataError, match=r"metrics\.json: not JSON"):
+    with pytest.raises(DataError, match=r"metrics\.json: not readable as JSON.*again with: dvc"):
         load_metrics(path)

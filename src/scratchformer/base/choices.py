@@ -1,4 +1,4 @@
-"""Finding what a person meant: the nearest valid word, and the sentence that offers it."""
+"""What the user probably meant: the nearest valid word, and the sentence that offers it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What can go wrong for reasons a person can mend, each with the exit code the shell sees.
+"""Errors that the user can fix, each with the exit code that the shell sees.
 
 A message is one line that names the place, what was found, what was expected, and the fix.
 """

@@ -69,14 +69,22 @@ def read_json(path: Path) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds a mapping. Raises DataError where it does not."""
+def read_mapping(path: Path, fix: str = "") -> dict[str, Any]:
+    """Read a JSON file that holds a mapping.
+
+    Args:
+        fix: what the user can do about a damaged file, for the message.
+
+    Raises:
+        DataError: it is not JSON, or holds something else.
+    """
+    ending = f"; {fix}" if fix else ""
     try:
         value = read_json(path)
     except ValueError as error:
-        raise DataError(f"{path}: not readable as JSON: {error}") from None
+        raise DataError(f"{path}: not readable as JSON: {error}{ending}") from None
     if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a mapping, found {type(value).__name__}")
+        raise DataError(f"{path}: expected a mapping, found {type(value).__name__}{ending}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""A full disk, told in one line."""
+"""A full disk, reported in one line."""
 
 import errno
 import re
@@ -27,7 +27,7 @@ def full_disk_as_error(path: Path, size: int) -> Iterator[None]:
             raise
         raise DiskFullError(
             f"{path}: no room to write {size:,} bytes; make room on that disk and run the stage "
-            "again, it goes on from its last checkpoint"
+            "again; it resumes from its last checkpoint"
         ) from None
 
 

@@ -62,14 +62,14 @@ def session_of(root: Path, facts: Facts) -> Iterator[Checkpoints]:
         name = f"{hashlib.sha256(os.fsencode(here)).hexdigest()[:16]}.lock"
         locks.enter_context(only_writer(root / "working-folders" / name, here))
         locks.enter_context(only_writer(root / f"{folder.name}.lock", folder.as_posix()))
-        _tell_of_other_configurations(root, folder, facts)
+        _report_other_configurations(root, folder, facts)
         write_json(folder / "fingerprint.json", facts)
         checkpoints = Checkpoints(folder)
         yield checkpoints
         checkpoints.remove()
 
 
-def _tell_of_other_configurations(root: Path, folder: Path, facts: Facts) -> None:
+def _report_other_configurations(root: Path, folder: Path, facts: Facts) -> None:
     """One line when checkpoints lie there that were made for something else."""
     if any(folder.glob("step-*")):
         return

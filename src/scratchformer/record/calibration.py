@@ -7,16 +7,18 @@ so the file lies beside that folder; a model that is exported has it inside.
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from scratchformer.base.errors import DataError
-from scratchformer.base.files import read_json, write_json
+from scratchformer.base.files import read_mapping, write_json
 from scratchformer.base.layout import CALIBRATION
 from scratchformer.base.terminal import warn
 
 FILE = "calibration.json"  # inside an exported model
+_FIX = "make it again with: dvc repro evaluate"
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,16 @@ def load_calibration(folder: Path) -> Calibration | None:
     if path is None:
         return None
     try:
-        found = _parse(read_json(path))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"{path}: not a calibration ({error}); make it again with: dvc repro evaluate"
-        ) from None
+        found = _parse(read_mapping(path, _FIX))
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: not a calibration ({error}); {_FIX}") from None
     if found.model != identity(folder):
-        warn(f"{path} is of an earlier training; make it again with: dvc repro evaluate")
+        warn(f"{path} is of an earlier training; {_FIX}")
         return None
     return found
 
 
-def _parse(values: Any) -> Calibration:
+def _parse(values: Mapping[str, Any]) -> Calibration:
     model, temperature = values["model"], values["temperature"]
     if isinstance(temperature, bool) or not isinstance(temperature, int | float):
         raise ValueError(f"temperature {temperature!r:.40} is no number")

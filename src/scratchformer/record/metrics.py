@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchformer.base.errors import DataError
-from scratchformer.base.files import read_json
+from scratchformer.base.files import read_mapping
 from scratchformer.base.layout import METRICS, TRACKS, TrackName
 from scratchformer.base.measures import MEASURES
 
@@ -113,10 +113,7 @@ def load_metrics(path: Path = METRICS) -> Metrics:
     """
     if not path.is_file():
         raise DataError(f"{path}: not found; make it with: dvc repro evaluate")
-    try:
-        values = read_json(path)
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); make it with: dvc repro evaluate") from None
+    values = read_mapping(path, "make it again with: dvc repro evaluate")
     return parse_metrics(values, str(path))
 
 

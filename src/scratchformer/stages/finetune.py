@@ -64,7 +64,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
             read_history(HISTORY / "finetune" / f"{name}.csv") for name in ("train", "valid")
         )
     run.log_summary(asdict(report))
-    _, *told = explain_curves(
+    _, *sentences = explain_curves(
         train_rows, valid_rows, report.stop_reason, params.finetune.label_smoothing > 0
     )  # without the best step by loss: here accuracy decides
     rows = [
@@ -72,7 +72,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         ("best update", f"{report.best_step:,} of {report.steps:,} ({report.stop_reason})"),
         ("parameters", f"{report.trained_parameters:,} trained of {report.parameters:,}"),
         ("ran on", machine.describe()),
-        *(("in words", line) for line in told),
+        *(("in words", line) for line in sentences),
     ]
     return Summary("finetune", rows, [FINETUNED_MODEL, HISTORY / "finetune"])
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from scratchformer.base.errors import DataError
-from scratchformer.base.files import read_json, write_json
+from scratchformer.base.files import read_mapping, write_json
 from scratchformer.params import Section
 
 RULES_FILE = "inputs.json"
@@ -59,10 +59,8 @@ def load_rules(folder: Path) -> InputRules | None:
     if not path.is_file():
         return None
     try:
-        return InputRules.model_validate(read_json(path))
+        return InputRules.model_validate(read_mapping(path))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise DataError(f"{path}: {place}: {first['msg']}; found {first['input']!r:.40}") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not readable as JSON: {error}") from None

@@ -1,4 +1,4 @@
-"""The MLflow server of a checkout, for its own person alone."""
+"""The MLflow server of a checkout; it listens on this computer only."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Who goes where: train, valid and test without anything in common.
+"""Which rows go where: train, valid and test have nothing in common.
 
 A group is assigned by a digest of (seed, group), so it does not move when rows are added, whatever
 their order. Rows without a group form one with all rows of the same normalised text.

@@ -1,4 +1,4 @@
-"""The figures of data.json: counts, lengths, balance of labels, and coverage.
+"""The numbers of data.json: counts, lengths, balance of labels, and coverage.
 
 Coverage is the share of the characters and words of a held-out split (every occurrence counted)
 that also occur in train: what no model of that training set can have seen.

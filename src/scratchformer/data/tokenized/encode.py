@@ -1,4 +1,4 @@
-"""Prepared text to token ids, batch by batch, with the figures of tokens.json."""
+"""Prepared text to token ids, batch by batch, with the counts for tokens.json."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the figures of a tokenized track say, for the summary that ends the stage."""
+"""The counts of a tokenized track in words, for the summary that ends the stage."""
 
 from collections.abc import Mapping
 from typing import Any

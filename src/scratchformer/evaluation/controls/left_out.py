@@ -1,4 +1,4 @@
-"""A control that cannot be had: the evaluation goes on without it and says so."""
+"""A control that cannot be computed: the evaluation continues without it and says so."""
 
 
 class CannotFitError(Exception):

@@ -1,4 +1,4 @@
-"""How many training rows a control looks at, so that time and memory have an end."""
+"""How many training rows a control looks at, so that time and memory stay bounded."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

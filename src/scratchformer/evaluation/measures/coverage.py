@@ -1,4 +1,4 @@
-"""What a classifier gains by keeping silent where it is unsure (Geifman and El-Yaniv 2017,
+"""What a classifier gains by not answering where it is unsure (Geifman and El-Yaniv 2017,
 arXiv:1705.08500, section 2: selective risk and coverage)."""
 
 from dataclasses import dataclass

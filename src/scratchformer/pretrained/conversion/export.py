@@ -33,8 +33,8 @@ def export_transformers(model: Path, folder: Path) -> None:
         raise DataError(f"{model}: expected an encoder-decoder, found {type(ours).__name__}")
     if tokenizers.source.to_str() != tokenizers.target.to_str():
         raise ParamsError(
-            f"{model}: source and target have a vocabulary each, and a tokenizer of transformers "
-            "has one; train it with tokenize.scratch.shared_vocabulary: true"
+            f"{model}: source and target have separate vocabularies, but a tokenizer of "
+            "transformers has one; train it with tokenize.scratch.shared_vocabulary: true"
         )
     pad, bos, eos, unk = SPECIAL_TOKENS
     tokenizer = PreTrainedTokenizerFast(

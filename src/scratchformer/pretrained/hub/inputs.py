@@ -264,9 +264,9 @@ def _demand_embeddings(
     vectors = getattr(config, "vocab_size", None)
     if isinstance(vectors, int) and len(tokenizer) > vectors:
         raise ParamsError(
-            f"pretrained.name: {folder}: its tokenizer has {len(tokenizer):,} tokens, the model "
-            f"embeddings for {vectors:,}; call model.resize_token_embeddings({len(tokenizer)}) and "
-            "save the model again"
+            f"pretrained.name: {folder}: its tokenizer has {len(tokenizer):,} tokens, but the "
+            f"model has embeddings for {vectors:,}; call "
+            f"model.resize_token_embeddings({len(tokenizer)}) and save the model again"
         )
 
 

@@ -1,4 +1,4 @@
-"""Where a pretrained model lies, and the gate before every load.
+"""Finding the folder of a pretrained model, and checking it before every load.
 
 Three kinds of place: a pinned Python package that carries the weights, a folder, and the Hugging
 Face hub. All three end as a local folder (`locate`), and none is loaded before `check_folder`:

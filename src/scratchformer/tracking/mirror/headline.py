@@ -69,14 +69,14 @@ def _training(track: Track, find: Find) -> Iterator[Figure]:
     report, history = find(track.model / "training.json"), find(track.history / "valid.csv")
     if report is None or not report.is_file():
         return
-    told: dict[str, Any] = read_json(report)
+    recorded: dict[str, Any] = read_json(report)
     for name, key in (
         (f"valid/{track.name}.loss.best", "best_valid_loss"),
         (f"work/{track.name}.updates", "steps"),
         (f"work/{track.name}.updates.best", "best_step"),
     ):
-        if key in told:
-            yield Figure(name, float(told[key]))
+        if key in recorded:
+            yield Figure(name, float(recorded[key]))
     if history is not None and history.is_file():
         with history.open(encoding="utf-8", newline="") as file:
             losses = [row["loss"] for row in csv.DictReader(file) if row.get("loss")]

@@ -1,4 +1,4 @@
-"""The three numbers that answer first: the model, the best simple way, and their difference."""
+"""The three numbers of the headline: the model, the best simple system, and their difference."""
 
 from dataclasses import dataclass
 from typing import Literal

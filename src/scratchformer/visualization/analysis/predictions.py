@@ -1,4 +1,4 @@
-"""What the earlier stages left for the report; what is absent is said, not passed over."""
+"""What the earlier stages left for the report; what is missing is named."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

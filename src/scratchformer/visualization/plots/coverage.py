@@ -1,4 +1,4 @@
-"""What a classifier gains by keeping silent where it is unsure."""
+"""What a classifier gains by not answering where it is unsure."""
 
 from collections.abc import Sequence
 

@@ -9,10 +9,12 @@ import torch
 from tests.training.conftest import make_stage_folder
 from tests.training.test_not_finite import poison
 
+from scratchformer.base.errors import ParamsError
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Params
 from scratchformer.runtime import device
 from scratchformer.stages import train_scratch as stage
+from scratchformer.stages.runner import Deal, _processes
 from scratchformer.tracking import StageRun
 from scratchformer.training.averaging import AVERAGES
 from scratchformer.training.gates import GATES, run_gates
@@ -311,11 +313,28 @@ def asked_of_the_machine(key: str, value: Any) -> Callable[[Params], bool]:
     return arrived
 
 
+def starts_processes(params: Params) -> bool:
+    """The numbers that the runner starts; tests/survival/test_ranks.py shows what they do."""
+    passes = Deal("train_scratch.accumulate", lambda changed: changed.train_scratch.accumulate)
+
+    def started(processes: int | str, accumulate: int) -> int:
+        update = {"processes": processes, "device": "cpu", "threads": 4}
+        run = params.run.model_copy(update=update)
+        settings = params.train_scratch.model_copy(update={"accumulate": accumulate})
+        return _processes(params.model_copy(update={"run": run, "train_scratch": settings}), passes)
+
+    with pytest.raises(ParamsError, match=r"accumulate is 2.*set processes: 2"):
+        started(3, 2)
+    found = [started(1, 3), started(3, 3), started("auto", 1), started("auto", 2)]
+    return found == [1, 3, 1, 2] and started("auto", 9) == 4
+
+
 RUN_ARRIVES: dict[str, Callable[[Params], bool]] = {
     "run.seed": seeds,
     "run.device": asked_of_the_machine("device", "mps"),
     "run.precision": asked_of_the_machine("precision", "bfloat16"),
     "run.threads": asked_of_the_machine("threads", 7),
+    "run.processes": starts_processes,
     "run.compile": asked_of_the_machine("compile", True),
 }
 

@@ -44,6 +44,7 @@ def collect_facts(
     facts: Facts = {}
     for name, section in sections.items():
         facts |= {f"{name}.{key}": value for key, value in flatten(section.model_dump())}
+    facts.pop("run.processes", None)  # where their number counts, `training_session` gets it
     for path in inputs:
         facts |= {file.as_posix(): sha256(file) for file in _files(path)}
     for path in code_of(stage):

@@ -15,10 +15,6 @@ class StopRequest:
 
     signal_number: int | None = None
 
-    @property
-    def name(self) -> str:
-        return signal.Signals(self.signal_number).name if self.signal_number else "nobody"
-
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:

@@ -29,6 +29,7 @@ class Run(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["float32", "bfloat16"]
     threads: CountOrAuto
+    processes: CountOrAuto
     compile: bool
 
 

@@ -1,17 +1,51 @@
-"""What the processes of one training decide together.
+"""What the processes of one training exchange.
 
-All weights stay equal, and what one process alone knows (a signal, the time, the scores of a
-validation) goes through the functions here: all take the same decisions at the same update. A
-process that is alone gets back what it gave.
+All weights stay equal, and what one process alone knows (a gradient of its share, a signal, the
+time, the scores of a validation) goes through the functions here: all take the same decisions at
+the same update. A process that is alone gets back what it gave.
+
+A sum over processes differs from that of one process in the order of addition only, and for one
+number of processes it has the same bytes every time, in each of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as group
 
-from scratchformer.runtime.processes import world_size
+from scratchformer.base.errors import ScratchformerError
+from scratchformer.runtime.device import machine
+from scratchformer.runtime.launch import PEER_LOST
+from scratchformer.runtime.processes import rank, world_size
+
+_PATIENCE = timedelta(hours=2)  # of those that wait while the first runs gates or writes
+
+
+class PeerLostError(ScratchformerError):
+    """Another process of this training has ended; the weights of this one are of no use."""
+
+    exit_code = PEER_LOST
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Inside, the processes of one training can exchange: Gloo on the CPU, NCCL on CUDA devices.
+
+    Raises:
+        PeerLostError: another process ended inside.
+    """
+    if world_size() == 1:
+        yield
+        return
+    kind = "nccl" if machine().device.startswith("cuda") else "gloo"
+    with _told_of_loss():
+        group.init_process_group(kind, timeout=_PATIENCE)
+    yield
+    wait_for_first(torch.device(machine().device))  # it writes the outputs; nobody leaves before
+    group.destroy_process_group()
 
 
 def all_reduce_sum(values: Sequence[float], device: torch.device) -> list[float]:
@@ -29,6 +63,43 @@ def broadcast_from_first(values: Sequence[float], device: torch.device) -> list[
     return _exchange(values, device, lambda tensor: group.broadcast(tensor, src=0))
 
 
+def broadcast_bytes(content: bytes, device: torch.device) -> bytes:
+    """The bytes of the first process; those of the others do not count."""
+    if world_size() == 1:
+        return content
+    (length,) = broadcast_from_first([len(content)], device)
+    room = bytearray(content) if rank() == 0 else bytearray(int(length))
+    row = torch.frombuffer(room, dtype=torch.uint8).to(device)
+    with _told_of_loss():
+        group.broadcast(row, src=0)
+    return row.cpu().numpy().tobytes()
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Put the sum of its gradients over all processes into every parameter.
+
+    One exchange of all of them in one row, in their own precision (float32). Every process has
+    made the same backward passes, over other batches, so the same parameters have a gradient.
+    """
+    if world_size() == 1:
+        return
+    trained = [(p, p.grad) for p in parameters if p.grad is not None]
+    row = torch.cat([gradient.flatten() for _, gradient in trained])
+    with _told_of_loss():
+        group.all_reduce(row)
+    parts = torch.split(row, [gradient.numel() for _, gradient in trained])
+    for (parameter, gradient), part in zip(trained, parts, strict=True):
+        parameter.grad = part.view_as(gradient)
+
+
+def sum_tensor(tensor: Tensor) -> Tensor:
+    """The sum over all processes, in place."""
+    if world_size() > 1:
+        with _told_of_loss():
+            group.all_reduce(tensor)
+    return tensor
+
+
 def wait_for_first(device: torch.device) -> None:
     """Go on when the first process has come to this line too."""
     broadcast_from_first([0.0], device)
@@ -40,5 +111,19 @@ def _exchange(
     if world_size() == 1:
         return list(values)
     tensor = torch.tensor(values, dtype=torch.float64, device=device)
-    how(tensor)
-    return [float(value) for value in tensor]
+    with _told_of_loss():
+        how(tensor)
+        return [float(value) for value in tensor]
+
+
+@contextmanager
+def _told_of_loss() -> Iterator[None]:
+    """torch raises a plain RuntimeError, with the line of its C++ source, when a peer is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise PeerLostError(
+            f"another process of this training has ended ({reason}); run it again to go on from "
+            "the last checkpoint"
+        ) from error

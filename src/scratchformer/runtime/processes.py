@@ -1,9 +1,14 @@
 """Whether this is one of several processes of one training, and which.
 
-`torchrun` and `accelerate launch` say so in the environment.
+`run.processes` (see launch.py), `torchrun` and `accelerate launch` say so in the environment.
 """
 
 import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 def world_size() -> int:
@@ -24,3 +29,8 @@ def local_world_size() -> int:
 def local_rank() -> int:
     """The number of this process on its computer, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+
+
+def dealt(items: Iterable[Item]) -> Iterator[Item]:
+    """The share of this process: of three processes, the second takes items 1, 4, 7, …"""
+    return islice(items, rank(), None, world_size())

@@ -78,6 +78,6 @@ def finetune(params: Params, run: "StageRun") -> Summary:
 
 
 if __name__ == "__main__":
-    from scratchformer.stages.runner import run_stage
+    from scratchformer.stages.runner import Deal, run_stage
 
-    run_stage(finetune, several=True)
+    run_stage(finetune, Deal("finetune.batch_size", lambda params: params.finetune.batch_size))

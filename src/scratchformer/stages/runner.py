@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from scratchformer.params import Params, load_params
 from scratchformer.params.declared import only_declared
 from scratchformer.record.dvc_record import read_stages
 from scratchformer.runtime.device import Threads, threads_of_process
+from scratchformer.runtime.launch import count_processes, is_launched, launch, leave_last_word
 from scratchformer.runtime.processes import rank, world_size
 
 if TYPE_CHECKING:
@@ -27,8 +29,21 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, treated as Ctrl-C is: no `except Exception` in a library can swallow it."""
 
 
+@dataclass(frozen=True)
+class Deal:
+    """What a stage deals out to several processes: at most one process a piece.
+
+    Attributes:
+        key: the parameter that says how many pieces there are.
+        pieces: that number.
+    """
+
+    key: str
+    pieces: Callable[[Params], int]
+
+
 def run_stage(
-    stage: Callable[[Params, "StageRun"], Summary], several: bool = False
+    stage: Callable[[Params, "StageRun"], Summary], deal: Deal | None = None
 ) -> None:
     """Run one stage as a process of its own and exit with its code.
 
@@ -37,7 +52,7 @@ def run_stage(
     stop at once on SIGTERM or SIGINT installs handlers of its own and raises `Interrupted`.
 
     Args:
-        several: the stage can run in several processes at once, see `processes`.
+        deal: of a stage that can run in `run.processes`; the others run in one.
     """
     start = time.monotonic()
     for stream in (sys.stdout, sys.stderr):
@@ -46,11 +61,9 @@ def run_stage(
     signal.signal(signal.SIGTERM, _terminate)
     try:
         params = load_params()
-        if world_size() > 1 and not several:
-            raise ParamsError(
-                f"started in {world_size()} processes, but it runs in one; only "
-                "scratchformer.stages.finetune runs in several"
-            )
+        processes = _processes(params, deal)
+        if processes > world_size():
+            sys.exit(launch(stage.__name__, processes))
         if rank():
             params = _silenced(params)
         set_threads(params.run.threads)
@@ -62,13 +75,41 @@ def run_stage(
     except ScratchformerError as error:
         if "--debug" in sys.argv or os.environ.get("SCRATCHFORMER_DEBUG") == "1":
             raise
-        if not rank():
-            print(f"{stage.__name__}: {error}", file=sys.stderr)
+        _say_last(stage.__name__, str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt as stop:
-        if not rank():
-            print(f"{stage.__name__}: interrupted; run it again to start over", file=sys.stderr)
+        _say_last(stage.__name__, "interrupted; run it again to start over")
         sys.exit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT))
+
+
+def _processes(params: Params, deal: Deal | None) -> int:
+    """How many the stage runs in; when they are there already, all of them come to the same."""
+    if deal is None:
+        if world_size() > 1:
+            raise ParamsError(
+                f"started in {world_size()} processes, but it runs in one; only train_scratch and "
+                "finetune run in several"
+            )
+        return 1
+    run, pieces = params.run, deal.pieces(params)
+    count = world_size()
+    if count == 1:
+        count = count_processes(run.processes, pieces, run.device, run.threads)
+    if count > pieces:
+        raise ParamsError(
+            f"run.processes: {count} processes, but {deal.key} is {pieces}: an update has no more "
+            f"to deal out; set processes: {pieces} or auto, or raise {deal.key}"
+        )
+    return count
+
+
+def _say_last(stage: str, text: str) -> None:
+    """Of several processes the first speaks, or their launcher for all."""
+    if is_launched():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the launcher: it is ending already
+        leave_last_word(text)
+    elif not rank():
+        print(f"{stage}: {text}", file=sys.stderr)
 
 
 def _declared(params: Params, stage: str) -> Params:

@@ -23,6 +23,8 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
     from scratchformer.data.tokenized.read import load_tokenized_info
     from scratchformer.explanation.summary import summarize_training
     from scratchformer.runtime.device import open_machine
+    from scratchformer.runtime.distributed import joined
+    from scratchformer.runtime.processes import rank
     from scratchformer.training.outputs import results_of, write_outputs
 
     here = params.run
@@ -30,9 +32,12 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
     sections = {"run": params.run, "train_scratch": params.train_scratch}
     for split, path in SPLITS.items():
         run.log_input(split, path, "training" if split == "train" else "validation")
-    with training_session("train_scratch", sections, INPUTS, machine.facts()) as checkpoints:
+    session = training_session("train_scratch", sections, INPUTS, machine.facts())
+    with joined(), session as checkpoints:
         training = _training(params, checkpoints, run)
         training.run()
+        if rank():
+            return Summary("train_scratch", [], [])
         write_outputs(
             training,
             TOKENIZERS / "scratch",
@@ -86,6 +91,7 @@ def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "T
 
 
 if __name__ == "__main__":
-    from scratchformer.stages.runner import run_stage
+    from scratchformer.stages.runner import Deal, run_stage
 
-    run_stage(train_scratch)
+    passes = Deal("train_scratch.accumulate", lambda params: params.train_scratch.accumulate)
+    run_stage(train_scratch, passes)

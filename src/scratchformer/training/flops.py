@@ -8,6 +8,7 @@ from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.monitoring.flops import Flops, Shape, Utilisation
 from scratchformer.monitoring.machine_rate import busiest_layer, machine_rate
 from scratchformer.runtime.device import device_of, machine
+from scratchformer.runtime.processes import world_size
 from scratchformer.transformer import EncoderClassifier, Transformer
 
 
@@ -39,10 +40,11 @@ def flops_of(model: Transformer | EncoderClassifier) -> Flops:
 def utilisation_of(
     model: Transformer | EncoderClassifier, data: TokenBatches
 ) -> Utilisation:
-    """Measures the machine with products as large as those of a usual batch."""
+    """Measures the machine with products as large as those of a usual batch; several processes
+    reach as many times the rate of this one."""
     like = torch.ones((), dtype=getattr(torch, machine().precision), device=device_of(model))
     rate = machine_rate(busiest_layer(model), data.batch(0).source.size, like)
-    return Utilisation(flops_of(model), rate)
+    return Utilisation(flops_of(model), rate * world_size())
 
 
 def _weights(stack: nn.Module) -> tuple[int, int]:

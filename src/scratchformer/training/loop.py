@@ -3,12 +3,17 @@
 Everything that decides the bytes of the result is in `TrainingState` (state.py) or is counted
 (randomness.py), so a training that was killed at any moment and resumed from its checkpoint ends
 with the same weights and the same curves as one that was left alone.
+
+Several processes make the updates of one: each takes a share of the forward passes of an update
+(whose dropout depends on their place alone), gradients and losses are summed, and every process
+makes the same update. The first one reads and writes.
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from signal import Signals
 from typing import Any
 
 import torch
@@ -17,14 +22,17 @@ from torch import Tensor
 from scratchformer.base.errors import Interrupted
 from scratchformer.base.terminal import say
 from scratchformer.checkpoints.checkpoint import Checkpoint, Checkpoints
-from scratchformer.checkpoints.signals import stop_on_signals
+from scratchformer.checkpoints.signals import StopRequest, stop_on_signals
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import TrainScratch
 from scratchformer.runtime.device import device_of, seed_device
+from scratchformer.runtime.distributed import all_reduce_max, all_reduce_sum, sum_gradients
+from scratchformer.runtime.processes import dealt, rank
 from scratchformer.runtime.randomness import derive_seed
 from scratchformer.training.averaging import make_averaging
 from scratchformer.training.diagnostics import Diagnosis
+from scratchformer.training.first import checkpoint_of_first
 from scratchformer.training.flops import utilisation_of
 from scratchformer.training.not_finite import (
     MAX_LEFT_OUT,
@@ -56,7 +64,8 @@ class Training:
         seed: of dropout (the order of the batches is in `batches`).
         checkpoints: where to go on from, and where to write.
         on_log, on_samples: see `Recorder`.
-        before_first: is called before the first update, not when a checkpoint is taken up.
+        before_first: is called before the first update, not when a checkpoint is taken up; by the
+            first of several processes.
         checkpoint_seconds: a checkpoint is written at each validation, and at the latest after
             this time. When they are written does not change the result.
     """
@@ -106,17 +115,19 @@ class Training:
                 self.update()
                 last = state.step == settings.max_steps
                 self.recorder.window(state, due=last or state.step % settings.log_every == 0)
-                if last or state.step % settings.validate_every == 0:
+                due = last or state.step % settings.validate_every == 0
+                if due:
                     with self.recorder.pause(), self.averaging.applied(self.parameters):
                         self._validate()
+                asked, due = self._agree(stop, due or self._checkpoint_is_due())
+                if asked or due:
                     self._checkpoint()
-                elif stop.signal_number is not None or self._checkpoint_is_due():
-                    self._checkpoint()
-                if stop.signal_number is not None and not state.stop_reason:
+                    self.checkpointed = time.monotonic()
+                if asked and not state.stop_reason:
                     raise Interrupted(
-                        f"stopped by {stop.name} after step {state.step}; its checkpoint is in "
+                        f"stopped by {asked.name} after step {state.step}; its checkpoint is in "
                         f"{self.checkpoints.folder}, the same command goes on from there",
-                        stop.signal_number,
+                        asked,
                     )
         with torch.no_grad():
             for name, parameter in self.parameters.items():
@@ -134,7 +145,10 @@ class Training:
         if settings.diagnose_every and step % settings.diagnose_every == 0:
             seed_device(self.device, derive_seed(self.seed, "dropout", step))
             diagnosis = Diagnosis(self.objective, self.batches, batches[0])
-        loss = self._backward(step, batches, tokens)
+        (loss,) = all_reduce_sum(
+            [self._backward(step, dealt(enumerate(batches)), tokens)], self.device
+        )
+        sum_gradients(self.parameters.values())
         if diagnosis:
             diagnosis.take_gradients(tokens)
         norm = torch.nn.utils.clip_grad_norm_(
@@ -167,10 +181,11 @@ class Training:
         if diagnosis:
             self.recorder.row("diagnostics", step, diagnosis.values())
 
-    def _backward(self, step: int, batches: list[Batch], tokens: int) -> float:
-        """Loss of an update, summed over tokens; its gradient is added to the parameters."""
+    def _backward(self, step: int, batches: Iterable[tuple[int, Batch]], tokens: int) -> float:
+        """Loss of these batches, each with its place in the update of `tokens`, summed over
+        tokens; their part of its gradient is added to the parameters."""
         loss = 0.0
-        for place, batch in enumerate(batches):
+        for place, batch in batches:
             seed_device(self.device, derive_seed(self.seed, "dropout", step, place))
             loss += self.objective.backward(batch, tokens)
         return loss
@@ -202,7 +217,8 @@ class Training:
     ) -> None:
         """Do without an update whose loss or gradient is not finite, or stop."""
         state, policy = self.state, self.settings.not_finite
-        where = first_not_finite(self.model, lambda: self._backward(step, batches, tokens))
+        every = list(enumerate(batches))  # also those of the other processes
+        where = first_not_finite(self.model, lambda: self._backward(step, every, tokens))
         message = write_evidence(self.checkpoints.folder, step, loss, norm, batches, where)
         if state.left_out >= MAX_LEFT_OUT[policy] or (policy == "rollback" and not self.best):
             often = f" (after {state.left_out} that were left out)" if state.left_out else ""
@@ -220,24 +236,21 @@ class Training:
         self.recorder.row("not_finite", step, counts)
         say(f"{message}. {policy}: training goes on without this update")
 
+    def _agree(self, stop: StopRequest, due: bool) -> tuple[Signals | None, bool]:
+        """The signal that any of the processes got, and whether any finds a checkpoint due."""
+        asked, late = all_reduce_max([stop.signal_number or 0, due], self.device)
+        return Signals(int(asked)) if asked else None, bool(late)
+
     # --- going on after a kill ----------------------------------------------------------------
 
     def _start(self) -> None:
         """Take up the newest checkpoint, or begin."""
-        self.checkpoints.tidy()
-        weights = sum(p.numel() * p.element_size() for p in self.parameters.values())
-        optimizer = state_bytes(self.model, self.settings.optimizer)
-        copies = 2 + self.averaging.copies  # the weights, the best of them, and averages
-        self.checkpoints.check_space(copies * weights + optimizer)
         self.model.train()
-        history = self.recorder.history
-        found = self.checkpoints.newest(lambda facts: history.damage(facts["history"]))
+        found = checkpoint_of_first(None if rank() else self._find_checkpoint(), self.device)
         if found is None:
-            self.before_first()
-            history.start()
             return
         facts = dict(found.facts)
-        history.cut(facts.pop("history"))
+        del facts["history"]
         self.state = TrainingState(step=found.step, **facts)
         with torch.no_grad():
             for name, parameter in self.parameters.items():
@@ -248,7 +261,25 @@ class Training:
         self.averaging.restore({name: t.to(self.device) for name, t in averages.items()})
         say(f"resuming after step {found.step} of {self.settings.max_steps}")
 
+    def _find_checkpoint(self) -> Checkpoint | None:
+        """The newest one; without one, everything is made ready for the first update."""
+        self.checkpoints.tidy()
+        weights = sum(p.numel() * p.element_size() for p in self.parameters.values())
+        optimizer = state_bytes(self.model, self.settings.optimizer)
+        copies = 2 + self.averaging.copies  # the weights, the best of them, and averages
+        self.checkpoints.check_space(copies * weights + optimizer)
+        history = self.recorder.history
+        found = self.checkpoints.newest(lambda facts: history.damage(facts["history"]))
+        if found is None:
+            self.before_first()
+            history.start()
+        else:
+            history.cut(found.facts["history"])
+        return found
+
     def _checkpoint(self) -> None:
+        if rank():
+            return
         facts: dict[str, Any] = asdict(self.state)
         tensors = {
             "model": {name: p.detach() for name, p in self.parameters.items()},
@@ -260,7 +291,6 @@ class Training:
             tensors["average"] = self.averaging.tensors()
         facts["history"] = self.recorder.history.extents()
         self.checkpoints.write(Checkpoint(facts.pop("step"), tensors, facts))
-        self.checkpointed = time.monotonic()
 
     def _checkpoint_is_due(self) -> bool:
         return time.monotonic() - self.checkpointed >= self.checkpoint_seconds

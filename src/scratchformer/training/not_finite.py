@@ -24,6 +24,7 @@ from scratchformer.base.errors import GateError
 from scratchformer.base.files import write_json
 from scratchformer.data.tokenized.batches import Batch
 from scratchformer.runtime.device import machine
+from scratchformer.runtime.processes import rank
 
 MAX_LEFT_OUT = {"raise": 0, "skip": 20, "rollback": 3}  # times in one training
 ROWS_SHOWN = 8
@@ -98,17 +99,9 @@ def write_evidence(
     path = folder / f"not-finite-step-{step}.json"
     rows = sorted({int(row) for batch in batches for row in batch.rows})
     records = [batch.records.tolist() for batch in batches]
-    write_json(
-        path,
-        {
-            "step": step,
-            "loss": str(loss),
-            "norm": str(norm),
-            "first": where,
-            "rows": rows,
-            "records": records,
-        },
-    )
+    found = {"step": step, "loss": str(loss), "norm": str(norm), "first": where}
+    if not rank():
+        write_json(path, {**found, "rows": rows, "records": records})
     shown = ", ".join(map(str, rows[:ROWS_SHOWN])) + (", …" if len(rows) > ROWS_SHOWN else "")
     return (
         f"step {step}: loss {loss}, gradient norm {norm}; first not finite: {where}. The weights "

@@ -10,6 +10,7 @@ from scratchformer.data.tokenized.batches import Batch
 from scratchformer.monitoring.flops import Utilisation
 from scratchformer.monitoring.history import History
 from scratchformer.monitoring.throughput import COLUMNS, Throughput
+from scratchformer.runtime.processes import rank
 from scratchformer.training.diagnostics import diagnostic_columns
 from scratchformer.training.flops import shape_of
 from scratchformer.training.objectives.objective import Objective, Sample, Validation
@@ -93,7 +94,9 @@ class Recorder:
         self.on_samples(step, found.samples)
 
     def row(self, curve: str, step: int, values: Mapping[str, float]) -> None:
-        """A row of a curve, to its file and to the mirror."""
+        """A row of a curve, to its file and to the mirror; by the first of several processes."""
+        if rank():
+            return
         self.history.add(curve, step, values)
         self.on_log({f"{curve}.{name}": value for name, value in values.items()}, step)
 

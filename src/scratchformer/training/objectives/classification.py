@@ -2,14 +2,15 @@
 
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from scratchformer.base.statistics import macro_f1_of
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.params import TrainScratch
-from scratchformer.runtime.device import to_device_of, to_train
+from scratchformer.runtime.device import device_of, to_device_of, to_train
+from scratchformer.runtime.distributed import all_reduce_sum, sum_tensor
+from scratchformer.runtime.processes import is_mine
 from scratchformer.training.objectives.loss import smoothed_cross_entropy
 from scratchformer.training.objectives.objective import Objective, Validation, in_full
 from scratchformer.transformer import EncoderClassifier, TransformerConfig
@@ -55,15 +56,19 @@ class ClassificationObjective(Objective):
     @torch.inference_mode()
     def validate(self) -> Validation:
         self.model.eval()
-        loss, labels, answers = 0.0, [], []
-        for batch in self._valid.in_length_order():
-            assert batch.label is not None
+        device, rows = device_of(self.model), len(self._valid.rows)
+        found = torch.zeros((2, rows), dtype=torch.int64, device=device)  # labels, answers
+        loss, last = 0.0, 0
+        for place, batch in enumerate(self._valid.in_length_order()):
+            first, last = last, last + batch.tokens
+            if not is_mine(place):
+                continue
             logits, label = self.predict(batch)
             loss += smoothed_cross_entropy(logits, label).item()
-            labels.append(batch.label)
-            answers.append(logits.argmax(dim=-1).cpu().numpy())
+            found[:, first:last] = torch.stack([label, logits.argmax(dim=-1)])
         self.model.train()
-        label_ids, answer_ids = np.concatenate(labels), np.concatenate(answers)
+        (loss,) = all_reduce_sum([loss], device)
+        label_ids, answer_ids = sum_tensor(found).cpu().numpy()
         values = {
             "loss": loss / len(label_ids),
             "accuracy": float((label_ids == answer_ids).mean()),

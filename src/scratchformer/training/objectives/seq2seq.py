@@ -12,7 +12,9 @@ from torch import Tensor
 
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.params import TrainScratch
-from scratchformer.runtime.device import machine, to_device_of, to_train
+from scratchformer.runtime.device import device_of, machine, to_device_of, to_train
+from scratchformer.runtime.distributed import all_reduce_sum, sum_tensor
+from scratchformer.runtime.processes import dealt, is_mine
 from scratchformer.runtime.randomness import derive_seed
 from scratchformer.training.objectives.loss import (
     LOGITS_AT_ONCE,
@@ -84,9 +86,9 @@ class Seq2SeqObjective(Objective):
     @torch.inference_mode()
     def validate(self) -> Validation:
         self.model.eval()
-        loss, right, tokens = 0.0, 0, 0
+        loss, right, tokens = 0.0, 0.0, 0.0
         chunk = max(1, LOGITS_AT_ONCE // self.model.config.target_vocab_size)
-        for batch in self._valid.in_length_order():
+        for batch in dealt(self._valid.in_length_order()):
             hidden, target = self._hidden(batch)
             parts = zip(torch.split(hidden, chunk), torch.split(target, chunk), strict=True)
             for part, ids in parts:
@@ -94,6 +96,7 @@ class Seq2SeqObjective(Objective):
                 loss += smoothed_cross_entropy(logits, ids).item()
                 right += int((logits.argmax(dim=-1) == ids).sum())
             tokens += batch.tokens
+        loss, right, tokens = all_reduce_sum([loss, right, tokens], device_of(self.model))
         samples = self._decode()
         self.model.train()
         exact, errors, length = score_samples(samples)
@@ -122,20 +125,26 @@ class Seq2SeqObjective(Objective):
             return in_full(self.model.project(hidden))
 
     def _decode(self) -> list[Sample]:
-        """Greedy answers to the drawn rows."""
+        """Greedy answers to the drawn rows; each process writes its batches, and all get all."""
         longest = max(len(reference) for row in self._samples for reference in row.references)
         # An answer half as long again as any reference is wrong, whatever follows.
         limit = min(longest * 3 // 2 + 1, self.model.config.max_length)
-        answered: list[Sample] = []
-        for batch in self._sample_batches:
+        shape = (len(self._samples), limit)
+        written = torch.zeros(shape, dtype=torch.int64, device=device_of(self.model))
+        last = 0
+        for place, batch in enumerate(self._sample_batches):
+            first, last = last, last + len(batch.rows)
+            if not is_mine(place):
+                continue
             source = to_device_of(self.model, batch.source)
             with self._autocast(), machine().eager():
-                written = greedy(self.model, source, limit).ids.tolist()
-            answered += [
-                replace(self._samples[len(answered) + place], prediction=self._text_ids(ids))
-                for place, ids in enumerate(written)
-            ]
-        return answered
+                ids = greedy(self.model, source, limit).ids
+            written[first:last] = self.model.config.pad_id
+            written[first:last, : ids.shape[1]] = ids
+        return [
+            replace(sample, prediction=self._text_ids(ids))
+            for sample, ids in zip(self._samples, sum_tensor(written).tolist(), strict=True)
+        ]
 
     def _draw(self, count: int, seed: int) -> tuple[list[Batch], list[Sample]]:
         """`count` validation rows (or all) drawn at random: batches by length, and their texts."""

@@ -4,13 +4,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+import torch
 from safetensors.torch import load_file
+from tests.training.conftest import INFO, make_copy_table, make_settings
 
-from scratchformer.base.files import read_json
+from scratchformer.data.tokenized.batches import TokenBatches
+from scratchformer.runtime import processes
+from scratchformer.training.build import build_objective
+from scratchformer.training.objectives import classification, seq2seq
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -30,8 +38,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training in 1, 2 and 3 processes; and one that began in 2, and ended in 1."""
     folder = tmp_path_factory.mktemp("ranks")
     jobs = [
-        {"folder": str(folder / str(processes)), "processes": processes, "settings": SETTINGS}
-        for processes in (1, 2, 3)
+        {"folder": str(folder / str(count)), "processes": count, "settings": SETTINGS}
+        for count in (1, 2, 3)
     ]
     moved = {**jobs[0], "folder": str(folder / "moved")}
     jobs += [{**moved, "processes": 2, "stop_after": 6}, moved]
@@ -57,11 +65,51 @@ def test_updates_are_those_of_one_process_but_for_rounding(trained: Path, other:
         pd.testing.assert_frame_equal(found, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-def test_all_processes_end_with_the_same_bytes(trained: Path, processes: int) -> None:
-    for name in ("weights-{}", "samples-{}.json"):
-        paths = [trained / str(processes) / name.format(rank) for rank in range(processes)]
-        assert len({path.read_text() for path in paths}) == 1
-    decoded = read_json(trained / str(processes) / "samples-0.json")
-    assert decoded == read_json(trained / "1/samples-0.json")
-    assert all(decoded)  # nobody's part is missing
+@pytest.mark.parametrize("count", [2, 3])
+def test_all_processes_end_with_the_same_bytes(trained: Path, count: int) -> None:
+    weights = [(trained / str(count) / f"weights-{rank}") for rank in range(count)]
+    assert len({path.read_text() for path in weights}) == 1
+
+
+@pytest.mark.parametrize("module", [seq2seq, classification], ids=["seq2seq", "classification"])
+def test_the_shares_of_a_validation_add_up_to_the_whole(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums, decoded ids and answers of a model with large random weights."""
+    table = make_copy_table(40)
+    info = {**INFO, "task": module.__name__.rpartition(".")[2], "num_labels": 3}
+    if module is classification:
+        labels = pa.array([row % 3 for row in range(len(table))], pa.int32())
+        table = table.drop_columns("target").append_column("label", labels)
+    monkeypatch.setattr(seq2seq, "ROWS_DECODED_TOGETHER", 3)
+    settings = make_settings()
+    objective = build_objective(settings, info, TokenBatches(table, 64, 1), 1)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in objective.model.parameters():
+            parameter.normal_()
+
+    def exchanged(is_mine: Callable[[int], bool]) -> list[torch.Tensor]:
+        seen: list[torch.Tensor] = []
+
+        def note_values(values: list[float], device: torch.device) -> list[float]:
+            seen.append(torch.tensor(values, dtype=torch.float64))
+            return values
+
+        def note_tensor(tensor: torch.Tensor) -> torch.Tensor:
+            seen.append(tensor.clone())
+            return tensor
+
+        monkeypatch.setattr(processes, "is_mine", is_mine)
+        monkeypatch.setattr(module, "is_mine", is_mine)
+        monkeypatch.setattr(module, "all_reduce_sum", note_values)
+        monkeypatch.setattr(module, "sum_tensor", note_tensor)
+        objective.validate()
+        return seen
+
+    whole = exchanged(lambda place: True)
+    even, odd = exchanged(lambda place: place % 2 == 0), exchanged(lambda place: place % 2 == 1)
+    assert len(whole) == 2
+    for total, first, second in zip(whole, even, odd, strict=True):
+        torch.testing.assert_close(first + second, total)
+        assert first.any() and second.any() and not torch.equal(first, second)

@@ -3,7 +3,7 @@
     python train_in_ranks.py JOB.json
 
 A job is a list of trainings, each {"folder", "processes", "settings", "stop_after"}; each process
-leaves a hash of its weights and what it decoded. Imports are made once, before the forks.
+leaves a hash of its weights. Imports are made once, before the forks.
 """
 
 import hashlib
@@ -20,13 +20,11 @@ import torch._dynamo  # AdamW imports it, in 2 s
 from tests.training.conftest import INFO, make_copy_table, make_settings
 
 from scratchformer.base.errors import Interrupted
-from scratchformer.base.files import write_json
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.runtime.distributed import joined
 from scratchformer.training.build import build_objective
 from scratchformer.training.loop import Training
-from scratchformer.training.objectives import seq2seq
 from scratchformer.transformer import save_model
 
 
@@ -45,12 +43,7 @@ def train(job: dict[str, Any], rank: int) -> None:
     folder = Path(job["folder"])
     with joined():
         objective = build_objective(settings, INFO, valid, 1)
-        training = Stopped(
-            objective, train_split, settings, 1, Checkpoints(folder / "checkpoints"),
-            on_samples=lambda step, samples: write_json(
-                folder / f"samples-{rank}.json", [sample.prediction for sample in samples]
-            ),
-        )  # fmt: skip
+        training = Stopped(objective, train_split, settings, 1, Checkpoints(folder / "checkpoints"))
         try:
             training.run()
         except Interrupted:
@@ -65,7 +58,6 @@ def train(job: dict[str, Any], rank: int) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    seq2seq.ROWS_DECODED_TOGETHER = 3  # of 8, so that every process decodes some
     for job in json.loads(Path(sys.argv[1]).read_text()):
         Path(job["folder"]).mkdir(exist_ok=True)
         with socket.socket() as free:

@@ -32,16 +32,16 @@ def curves(train: list[float], valid: list[float]):
     ],
 )
 def test_curves(train, valid, reason, word, silent):
-    told = " | ".join(explain_curves(*curves(train, valid), reason, smoothed=False))
+    told = " | ".join(explain_curves(*curves(train, valid), reason, included=""))
     assert word in told
     assert not any(other in told for other in silent)
 
 
 def test_the_best_step_and_the_reason_of_the_end():
-    told = explain_curves(*curves([2, 1, 1], [3, 2, 2.5]), PATIENCE, smoothed=True)
+    told = explain_curves(*curves([2, 1, 1], [3, 2, 2.5]), PATIENCE, included="label smoothing")
     assert told[0] == "best after 20 of 30 updates; ended early, no validation after it was better"
     assert "label smoothing included" in told[1]
-    assert explain_curves([], [], MAX_STEPS, smoothed=False) == []
+    assert explain_curves([], [], MAX_STEPS, included="") == []
 
 
 def layers(**changes: float):

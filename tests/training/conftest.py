@@ -59,13 +59,14 @@ def make_settings(**changes: Any) -> TrainScratch:
         "skip_gates": [], "not_finite": "raise", "diagnose_every": 0,
     }  # fmt: skip
     averaging = changes.pop("averaging", {"kind": "none"})
+    loss = changes.pop("loss", {"kind": "cross_entropy"})
     optimizer = {"kind": "adamw", "learning_rate": 0.01, "weight_decay": 0.01}
     optimizer |= changes.pop("optimizer", {})
     for key, value in changes.items():
         target, name = (model, key[7:]) if key.startswith("model__") else (values, key)
         (optimizer if key in ("learning_rate", "weight_decay") else target)[name] = value
     return TrainScratch.model_validate(
-        {"model": model, "optimizer": optimizer, "averaging": averaging, **values}
+        {"model": model, "optimizer": optimizer, "averaging": averaging, "loss": loss, **values}
     )
 
 

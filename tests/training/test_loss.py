@@ -10,6 +10,7 @@ from scratchformer.training.objectives.loss import (
     smoothed_cross_entropy,
     without_padding,
 )
+from scratchformer.training.objectives.losses.cross_entropy import CrossEntropy
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
@@ -50,7 +51,8 @@ def test_chunks_give_the_gradients_of_the_whole(monkeypatch, logits_at_once):
     project = torch.nn.Linear(5, 7).double()
     source = torch.randn(11, 5, dtype=torch.float64, requires_grad=True)
     target = torch.randint(0, 7, (11,))
-    total = backward_in_chunks(source * 2, target, project, 7, 0.1, tokens_of_update=30)
+    loss = CrossEntropy(0.1)
+    total = backward_in_chunks([source * 2], target, None, project, 7, loss, tokens_of_update=30)
     got = [source.grad, project.weight.grad, project.bias.grad]
     source.grad = None
     project.zero_grad()

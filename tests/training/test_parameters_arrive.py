@@ -19,6 +19,7 @@ from scratchformer.tracking import StageRun
 from scratchformer.training.averaging import AVERAGES
 from scratchformer.training.gates import GATES, run_gates
 from scratchformer.training.loop import NotFiniteError, Training
+from scratchformer.training.objectives.losses.make import LOSSES
 from scratchformer.training.optimizers.explicit import ExplicitOptimizer
 from scratchformer.training.optimizers.optimizer import OPTIMIZERS
 from scratchformer.training.schedule import SCHEDULES
@@ -160,6 +161,23 @@ def clipping(make: Make) -> bool:
     return lengths == pytest.approx([0.5, 0.25], rel=1e-4)
 
 
+def losses(make: Make) -> bool:
+    """Every kind makes an update of its own."""
+    changes = {**ONE_UPDATE, "label_smoothing": 0.0}
+    ends = [finished(make, **changes, loss={"kind": kind}) for kind in LOSSES]
+    return len({weights(one).numpy().tobytes() for one in ends}) == len(LOSSES)
+
+
+def other_loss(kind: str, key: str, *values: Any) -> Shown:
+    changes = {**ONE_UPDATE, "label_smoothing": 0.0}
+
+    def shown(make: Make) -> bool:
+        made = [finished(make, **changes, loss={"kind": kind, key: each}) for each in values]
+        return len({one.state.train_loss for one in made}) == len(values)
+
+    return shown
+
+
 def smoothing(make: Make) -> bool:
     """Of the training loss, not of the validation loss before the first update."""
     changes = {**ONE_UPDATE, "model__dropout": 0.0}
@@ -257,6 +275,9 @@ ARRIVES: dict[str, Shown] = {
     "train_scratch.schedule": schedules,
     "train_scratch.warmup_steps": warm_up,
     "train_scratch.clip_norm": clipping,
+    "train_scratch.loss.kind": losses,
+    "train_scratch.loss.gamma": other_loss("focal", "gamma", 0.0, 1.0, 2.0),
+    "train_scratch.loss.alpha": other_loss("r_drop", "alpha", 1.0, 5.0),
     "train_scratch.label_smoothing": smoothing,
     "train_scratch.batch_tokens": positions,
     "train_scratch.accumulate": joint_batches,

@@ -12,13 +12,13 @@ GAP = 0.2  # validation above training by this share: the model has memorised ro
 LEARNED = 0.01  # nats a target: 99 % certain of each, and ratios of such losses mean nothing
 
 
-def explain_curves(train: Rows, valid: Rows, stop_reason: StopReason, smoothed: bool) -> list[str]:
+def explain_curves(train: Rows, valid: Rows, stop_reason: StopReason, included: str) -> list[str]:
     """Best step, why it ended, the gap between the two losses, and whether it had stopped gaining.
 
     Args:
         train, valid: rows with `step` and `loss`.
         stop_reason: a training that stopped early is not said to need more updates.
-        smoothed: whether the training loss includes label smoothing, which keeps it high.
+        included: what the training loss has in it and validation has not, say "label smoothing".
     """
     if not valid or not train:
         return []
@@ -28,9 +28,9 @@ def explain_curves(train: Rows, valid: Rows, stop_reason: StopReason, smoothed: 
     if stop_reason is StopReason.PATIENCE:
         lines[0] += "; ended early, no validation after it was better"
     training = train[-1]["loss"]
-    if smoothed:
+    if included:
         lines.append(
-            f"training objective {training:.3f} (label smoothing included), validation "
+            f"training objective {training:.3f} ({included} included), validation "
             f"{last['loss']:.3f} (without)"
         )
     else:
@@ -43,7 +43,7 @@ def explain_curves(train: Rows, valid: Rows, stop_reason: StopReason, smoothed: 
             "overfitting: validation rises while training goes on falling; more dropout, more "
             "data, fewer updates, or a smaller model"
         )
-    elif not smoothed and last["loss"] > training * (1 + GAP):
+    elif not included and last["loss"] > training * (1 + GAP):
         lines.append(
             f"validation is {last['loss'] / training - 1:.0%} above training: some of it is "
             "memorised; more dropout or more data"

@@ -25,8 +25,9 @@ def summarize_training(
     train, valid, layers = (
         read_history(history / f"{name}.csv") for name in ("train", "valid", "diagnostics")
     )
-    smoothed = settings.label_smoothing > 0
-    explained = explain_curves(train, valid, results["stop_reason"], smoothed)
+    parts = (settings.loss.included, "label smoothing" if settings.label_smoothing else "")
+    included = " and ".join(part for part in parts if part)
+    explained = explain_curves(train, valid, results["stop_reason"], included)
     explained += explain_layers(layers)
     steps, best, reason = results["steps"], results["best_step"], results["stop_reason"]
     rows = [

@@ -2,7 +2,7 @@
 
 Unknown keys are errors, because a misspelt parameter that is silently ignored is the most expensive
 kind. A key that may be absent has its default in a file of its own (`sources`, `pretrained`,
-`optimizers`), on which the stages that read it depend: here every key is required.
+`optimizers`, `losses`), on which the stages that read it depend: here every key is required.
 """
 
 from typing import Annotated, Literal, Self
@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from scratchformer.base.tasks import TaskName
+from scratchformer.params.losses import FocalLoss, LossSettings, RDropLoss
 from scratchformer.params.optimizers import AveragingSettings, OptimizerSettings
 from scratchformer.params.pretrained import Pretrained
 from scratchformer.params.section import (
@@ -148,6 +149,7 @@ class TrainScratch(Section):
     ]
     warmup_steps: Annotated[int, Field(ge=0)]
     clip_norm: Annotated[float, Field(gt=0)]
+    loss: LossSettings
     label_smoothing: Probability
     batch_tokens: Count
     accumulate: Count
@@ -159,6 +161,16 @@ class TrainScratch(Section):
     skip_gates: list[GateName]
     not_finite: Literal["raise", "skip", "rollback"]
     diagnose_every: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def the_loss_can_do_its_work(self) -> Self:
+        if isinstance(self.loss, FocalLoss) and self.label_smoothing:
+            raise ValueError("loss.kind: focal has no smoothing in it; set label_smoothing: 0.0")
+        if isinstance(self.loss, RDropLoss) and not self.model.dropout:
+            raise ValueError(
+                "loss.kind: r_drop compares two draws of dropout; set model.dropout above 0"
+            )
+        return self
 
 
 class Finetune(Section):

@@ -64,9 +64,9 @@ def finetune(params: Params, run: "StageRun") -> Summary:
             read_history(HISTORY / "finetune" / f"{name}.csv") for name in ("train", "valid")
         )
     run.log_summary(asdict(report))
-    _, *sentences = explain_curves(
-        train_rows, valid_rows, report.stop_reason, params.finetune.label_smoothing > 0
-    )  # without the best step by loss: here accuracy decides
+    included = "label smoothing" if params.finetune.label_smoothing else ""
+    sentences = explain_curves(train_rows, valid_rows, report.stop_reason, included)[1:]
+    # The first sentence is the best step by loss: here accuracy decides.
     rows = [
         *((f"validation {name}", f"{value:.4f}") for name, value in report.valid.items()),
         ("best update", f"{report.best_step:,} of {report.steps:,} ({report.stop_reason})"),

@@ -38,13 +38,16 @@ def flops_of(model: Transformer | EncoderClassifier) -> Flops:
 
 
 def utilisation_of(
-    model: Transformer | EncoderClassifier, data: TokenBatches
+    model: Transformer | EncoderClassifier, data: TokenBatches, passes: int = 1
 ) -> Utilisation:
     """Measures the machine with products as large as those of a usual batch; several processes
-    reach as many times the rate of this one."""
+    reach as many times the rate of this one.
+
+    Where a loss asks for several `passes` of every batch, it does each at its share of the rate.
+    """
     like = torch.ones((), dtype=getattr(torch, machine().precision), device=device_of(model))
     rate = machine_rate(busiest_layer(model), data.batch(0).source.size, like)
-    return Utilisation(flops_of(model), rate * world_size())
+    return Utilisation(flops_of(model), rate * world_size() / passes)
 
 
 def _weights(stack: nn.Module) -> tuple[int, int]:

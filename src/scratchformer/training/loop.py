@@ -105,7 +105,7 @@ class Training:
         """
         self._start()
         settings, state = self.settings, self.state
-        utilisation = utilisation_of(self.model, self.batches)
+        utilisation = utilisation_of(self.model, self.batches, self.objective.loss.passes)
         with (
             stop_on_signals() as stop,
             self.recorder.running(settings.max_steps, state.step, utilisation),

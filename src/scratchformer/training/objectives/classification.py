@@ -5,6 +5,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from scratchformer.base.errors import ParamsError
 from scratchformer.base.statistics import macro_f1_of
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.params import TrainScratch
@@ -12,20 +13,39 @@ from scratchformer.runtime.device import device_of, to_device_of, to_train
 from scratchformer.runtime.distributed import all_reduce_sum, sum_tensor
 from scratchformer.runtime.processes import is_mine
 from scratchformer.training.objectives.loss import smoothed_cross_entropy
-from scratchformer.training.objectives.objective import Objective, Validation, in_full
-from scratchformer.transformer import EncoderClassifier, TransformerConfig
+from scratchformer.training.objectives.losses.make import make_loss
+from scratchformer.training.objectives.losses.token_loss import TokenLoss
+from scratchformer.training.objectives.objective import (
+    Objective,
+    Validation,
+    in_full,
+    model_config,
+)
+from scratchformer.transformer import EncoderClassifier
 
 
 class ClassificationObjective(Objective):
-    """Cross-entropy of the label; what the loops call a token is one row here."""
+    """The loss of the label; what the loops call a token is one row here.
+
+    Args:
+        model: an encoder with one logit for each label.
+        loss: what is minimised.
+        valid: the validation split.
+
+    Raises:
+        ParamsError: the loss asks for tokens before the answer; a label has none.
+    """
 
     columns = ("loss", "accuracy", "macro_f1")
 
-    def __init__(
-        self, model: EncoderClassifier, label_smoothing: float, valid: TokenBatches
-    ) -> None:
+    def __init__(self, model: EncoderClassifier, loss: TokenLoss, valid: TokenBatches) -> None:
+        if loss.reads_earlier:
+            raise ParamsError(
+                "train_scratch.loss.kind: this loss is about target tokens that came before, and "
+                "a label has none; choose cross_entropy, focal or r_drop"
+            )
         self.model: EncoderClassifier = model
-        self._smoothing = label_smoothing
+        self.loss = loss
         self._valid = valid
 
     @classmethod
@@ -33,17 +53,12 @@ class ClassificationObjective(Objective):
         cls, settings: TrainScratch, info: dict[str, Any], valid: TokenBatches, seed: int
     ) -> Self:
         """A new encoder with its weights drawn; the arguments are those of `build_objective`."""
-        config = TransformerConfig(
-            source_vocab_size=info["source_vocab_size"],
-            max_length=info["max_source_length"],
-            num_labels=info["num_labels"],
-            **settings.model.model_dump(),
-        )
-        return cls(to_train(EncoderClassifier(config)), settings.label_smoothing, valid)
+        model = to_train(EncoderClassifier(model_config(settings, info)))
+        return cls(model, make_loss(settings), valid)
 
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
-        logits, label = self.predict(batch)
-        loss = smoothed_cross_entropy(logits, label, self._smoothing)
+        passes = [self.predict(batch) for _ in range(self.loss.passes)]
+        loss = self.loss([logits for logits, _ in passes], passes[0][1])
         (loss / tokens_of_update).backward()  # type: ignore[no-untyped-call]
         return loss.item()
 

@@ -5,7 +5,7 @@ whole update, which makes the gradient of several accumulated batches exactly th
 batch (a mean of means would weigh the tokens of short batches more).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from scratchformer.runtime.device import widest_float
+from scratchformer.training.objectives.losses.token_loss import TokenLoss
 
 # Logits held at once, in numbers (8 MB of float32): measured best on a vocabulary of 8,000.
 LOGITS_AT_ONCE = 1 << 21
@@ -80,11 +81,12 @@ def without_padding(hidden: Tensor, target: Tensor, pad_id: int) -> tuple[Tensor
 
 
 def backward_in_chunks(
-    hidden: Tensor,
+    hidden: Sequence[Tensor],
     target: Tensor,
+    earlier: Tensor | None,
     project: Callable[[Tensor], Tensor],
     vocabulary: int,
-    smoothing: float,
+    token_loss: TokenLoss,
     tokens_of_update: int,
 ) -> float:
     """Project, compute the loss and propagate it back, a chunk of tokens at a time.
@@ -93,25 +95,31 @@ def backward_in_chunks(
     Here only `LOGITS_AT_ONCE` of them exist at any time.
 
     Args:
-        hidden: [tokens, width] the decoder's output; gradients flow from it into the model.
+        hidden: [tokens, width] the decoder's output, of every pass that `token_loss` asks for;
+            gradients flow from them into the model.
         target: [tokens] ids.
+        earlier: see `TokenLoss`.
         project: hidden → logits, not of half precision.
         vocabulary: size of the last axis of the logits.
-        smoothing: see `smoothed_cross_entropy`.
+        token_loss: what is minimised.
         tokens_of_update: what the gradient is divided by: tokens of all accumulated batches.
 
     Returns:
         The sum of the loss over the tokens, in nats, not divided.
     """
-    losses, gradients = [], []
-    size = max(1, LOGITS_AT_ONCE // vocabulary)
-    parts = zip(torch.split(hidden.detach(), size), torch.split(target, size), strict=True)
-    for part, ids in parts:
-        part.requires_grad_()
-        loss = smoothed_cross_entropy(project(part), ids, smoothing)
+    losses: list[Tensor] = []
+    gradients: list[list[Tensor]] = [[] for _ in hidden]
+    size = max(1, LOGITS_AT_ONCE // (vocabulary * len(hidden)))
+    for start in range(0, len(target), size):
+        chunk = slice(start, start + size)
+        parts = [each.detach()[chunk].requires_grad_() for each in hidden]
+        before = None if earlier is None else earlier[chunk]
+        loss = token_loss([project(part) for part in parts], target[chunk], before)
         (loss / tokens_of_update).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
-        assert part.grad is not None
-        gradients.append(part.grad)
-    hidden.backward(torch.cat(gradients) if len(gradients) > 1 else gradients[0])  # type: ignore[no-untyped-call]
+        for found, part in zip(gradients, parts, strict=True):
+            assert part.grad is not None
+            found.append(part.grad)
+    whole = [torch.cat(each) if len(each) > 1 else each[0] for each in gradients]
+    torch.autograd.backward(list(hidden), whole)
     return float(sum(loss.item() for loss in losses))  # asked for now, so that no chunk waits

@@ -22,18 +22,27 @@ from scratchformer.training.objectives.loss import (
     smoothed_cross_entropy,
     without_padding,
 )
-from scratchformer.training.objectives.objective import Objective, Sample, Validation, in_full
-from scratchformer.transformer import Transformer, TransformerConfig, greedy
+from scratchformer.training.objectives.losses.make import make_loss
+from scratchformer.training.objectives.losses.token_loss import TokenLoss
+from scratchformer.training.objectives.losses.unlikelihood import earlier_tokens
+from scratchformer.training.objectives.objective import (
+    Objective,
+    Sample,
+    Validation,
+    in_full,
+    model_config,
+)
+from scratchformer.transformer import Transformer, greedy
 
 ROWS_DECODED_TOGETHER = 128
 
 
 class Seq2SeqObjective(Objective):
-    """Cross-entropy of every next target token, given the right ones before it.
+    """The loss of every next target token, given the right ones before it.
 
     Args:
         model: its `config` names the special ids.
-        label_smoothing: of the training loss; validation is without.
+        loss: what is minimised.
         valid: the validation split; all references of a row count for the decoding scores.
         decode_samples: how many validation rows are decoded greedily; always the same ones.
         seed: decides which.
@@ -44,13 +53,13 @@ class Seq2SeqObjective(Objective):
     def __init__(
         self,
         model: Transformer,
-        label_smoothing: float,
+        loss: TokenLoss,
         valid: TokenBatches,
         decode_samples: int,
         seed: int,
     ) -> None:
         self.model: Transformer = model
-        self._smoothing = label_smoothing
+        self.loss = loss
         self._valid = valid
         self._sample_batches, self._samples = self._draw(decode_samples, seed)
 
@@ -59,23 +68,22 @@ class Seq2SeqObjective(Objective):
         cls, settings: TrainScratch, info: dict[str, Any], valid: TokenBatches, seed: int
     ) -> Self:
         """A new model with its weights drawn; the arguments are those of `build_objective`."""
-        config = TransformerConfig(
-            source_vocab_size=info["source_vocab_size"],
-            target_vocab_size=info["target_vocab_size"],
-            max_length=max(info["max_source_length"], info["max_target_length"]),
-            **settings.model.model_dump(),
-        )
-        model = to_train(Transformer(config))
-        return cls(model, settings.label_smoothing, valid, settings.decode_samples, seed)
+        model = to_train(Transformer(model_config(settings, info)))
+        return cls(model, make_loss(settings), valid, settings.decode_samples, seed)
 
     def backward(self, batch: Batch, tokens_of_update: int) -> float:
-        hidden, target = self._hidden(batch)
+        passes = [self._hidden(batch) for _ in range(self.loss.passes)]
+        earlier = None
+        if self.loss.reads_earlier:
+            assert batch.target is not None
+            earlier = earlier_tokens(to_device_of(self.model, batch.target))
         return backward_in_chunks(
-            hidden,
-            target,
+            [hidden for hidden, _ in passes],
+            passes[0][1],
+            earlier,
             self._project,
             self.model.config.target_vocab_size,
-            self._smoothing,
+            self.loss,
             tokens_of_update,
         )
 

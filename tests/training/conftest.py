@@ -55,6 +55,7 @@ def make_settings(**changes: Any) -> TrainScratch:
     values = {
         "schedule": "cosine", "warmup_steps": 4,
         "clip_norm": 1.0, "label_smoothing": 0.1, "batch_tokens": 64, "accumulate": 1,
+        "word_dropout": 0.0, "bpe_dropout": 0.0,
         "max_steps": 12, "validate_every": 4, "patience": 5, "decode_samples": 8, "log_every": 3,
         "skip_gates": [], "not_finite": "raise", "diagnose_every": 0,
     }  # fmt: skip
@@ -70,13 +71,14 @@ def make_settings(**changes: Any) -> TrainScratch:
     )
 
 
-def make_stage_folder(folder: Path, **changes: Any) -> Params:
+def make_stage_folder(folder: Path, algorithm: str = "character", **changes: Any) -> Params:
     """A working folder as `tokenize` leaves it: spell a word with blanks between its letters."""
     params = load_params(DEFAULT_PARAMS)
     tokens, tokenizers = folder / "data/tokenized/scratch", folder / "models/tokenizers/scratch"
     tokens.mkdir(parents=True)
     tokenizers.mkdir(parents=True)
-    source = train_tokenizer(WORDS, params.tokenize.scratch.source)
+    cut = params.tokenize.scratch.source.model_copy(update={"algorithm": algorithm})
+    source = train_tokenizer(WORDS, cut)
     target = train_tokenizer([" ".join(word) for word in WORDS], params.tokenize.scratch.target)
     source.save(str(tokenizers / "source.json"))
     target.save(str(tokenizers / "target.json"))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.training.conftest import make_stage_folder
@@ -350,8 +351,33 @@ def starts_processes(params: Params) -> bool:
     return found == [1, 3, 1, 2] and started("auto", 9) == 4
 
 
+def noisy(key: str, algorithm: str) -> Callable[[Params], bool]:
+    """Of the batches that are trained on, and of no others."""
+
+    def arrived(_: Params) -> bool:
+        found = {}
+        for value in (0.0, 0.5):
+            folder = Path(str(value)).resolve()
+            with pytest.MonkeyPatch.context() as patch:
+                params = make_stage_folder(folder, algorithm, **{key: value})
+                patch.chdir(folder)
+                one = stage._training(params, Checkpoints(Path("c")), StageRun(None))
+            batches, valid = one.batches, one.objective._valid
+            found[value] = [
+                each.source.tobytes()
+                for each in (batches.batch(0), batches.collate(np.arange(5)), valid.batch(0))
+            ]
+        changed = [one != other for one, other in zip(*found.values(), strict=True)]
+        return changed == [True, False, False]
+
+    return arrived
+
+
+# Of `run`, and what the stage puts together of `train_scratch`.
 RUN_ARRIVES: dict[str, Callable[[Params], bool]] = {
     "run.seed": seeds,
+    "train_scratch.word_dropout": noisy("word_dropout", "character"),
+    "train_scratch.bpe_dropout": noisy("bpe_dropout", "bpe"),
     "run.device": asked_of_the_machine("device", "mps"),
     "run.precision": asked_of_the_machine("precision", "bfloat16"),
     "run.threads": asked_of_the_machine("threads", 7),

@@ -151,6 +151,8 @@ class TrainScratch(Section):
     clip_norm: Annotated[float, Field(gt=0)]
     loss: LossSettings
     label_smoothing: Probability
+    word_dropout: Probability
+    bpe_dropout: Share
     batch_tokens: Count
     accumulate: Count
     max_steps: Count

@@ -7,7 +7,10 @@ that is computed from (seed, purpose, step) does not. Resuming a training needs 
 import hashlib
 from typing import Literal
 
-Purpose = Literal["weights", "adapters", "order", "dropout", "samples", "gates", "search"]
+Purpose = Literal[
+    "weights", "adapters", "order", "dropout", "word_dropout", "bpe_dropout", "samples", "gates",
+    "search",
+]  # fmt: skip
 
 
 def derive_seed(seed: int, purpose: Purpose, *numbers: int) -> int:

@@ -56,6 +56,7 @@ def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "T
     """Data, model and loop, put together as the parameters say."""
     from scratchformer.base.terminal import say
     from scratchformer.data.tokenized.batches import TokenBatches
+    from scratchformer.data.tokenized.noise import make_noise
     from scratchformer.data.tokenized.read import load_tokenized_info, open_split
     from scratchformer.text.tokenizers import load_tokenizers
     from scratchformer.training.build import build_objective
@@ -65,10 +66,11 @@ def _training(params: Params, checkpoints: "Checkpoints", run: "StageRun") -> "T
 
     settings, seed = params.train_scratch, params.run.seed
     info = load_tokenized_info("scratch")
-    train = TokenBatches(open_split("scratch", "train"), settings.batch_tokens, seed)
+    tokenizers = load_tokenizers(TOKENIZERS / "scratch")
+    noise = make_noise(settings, tokenizers, info, seed)
+    train = TokenBatches(open_split("scratch", "train"), settings.batch_tokens, seed, noise=noise)
     valid = TokenBatches(open_split("scratch", "valid"), settings.batch_tokens, seed)
     objective = build_objective(settings, info, valid, seed)
-    tokenizers = load_tokenizers(TOKENIZERS / "scratch")
 
     def show(step: int, samples: "list[Sample]") -> None:
         rows = readable(samples, tokenizers, SAMPLES_SHOWN)

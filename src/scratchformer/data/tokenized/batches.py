@@ -12,7 +12,7 @@ Tokens stay in the memory-mapped Arrow file; only offsets, lengths and the order
 about 48 bytes a row, 80 while an epoch is sorted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,13 +52,21 @@ class TokenBatches:
             rows x longest target both stay at or below it.
         seed: see the head of this file.
         pad_id: id that fills up short rows.
+        noise: (batch, epoch) → batch, for the batches of a training; see noise.py.
 
     Raises:
         ParamsError: a single row is longer than `batch_tokens`.
         DataError: the split is empty.
     """
 
-    def __init__(self, table: pa.Table, batch_tokens: int, seed: int, pad_id: int = 0) -> None:
+    def __init__(
+        self,
+        table: pa.Table,
+        batch_tokens: int,
+        seed: int,
+        pad_id: int = 0,
+        noise: Sequence[Callable[[Batch, int], Batch]] = (),
+    ) -> None:
         if not table.num_rows:
             raise DataError("a tokenized split has no rows; see reports/data.json for the counts")
         self.rows = table.column("row").to_numpy()
@@ -66,7 +74,7 @@ class TokenBatches:
         names = table.column_names
         self._target = TokenColumn(table.column("target")) if "target" in names else None
         self._labels = table.column("label").to_numpy() if "label" in names else None
-        self._seed, self._pad_id = seed, pad_id
+        self._seed, self._pad_id, self._noise = seed, pad_id, noise
         source = self._source.lengths
         target = self._target.lengths if self._target else np.ones_like(source)
         self.lengths = (source, target) if self._target else (source,)
@@ -104,7 +112,10 @@ class TokenBatches:
         epoch, position = divmod(index, len(self))
         order, batch_order = self._epoch(epoch)
         first, last = self._cuts[batch_order[position] : batch_order[position] + 2]
-        return self.collate(order[first:last])
+        batch = self.collate(order[first:last])
+        for change in self._noise:
+            batch = change(batch, epoch)
+        return batch
 
     def in_length_order(self) -> Iterator[Batch]:
         """Every record once, always in the same order: for validation."""

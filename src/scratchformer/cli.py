@@ -217,6 +217,21 @@ def search(
 
 
 @app.command()
+def ladder(
+    seeds: Annotated[int, typer.Option(min=2, help="Trainings of each size.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at the same time.")] = 1,
+) -> None:
+    """Train the from-scratch recipe at four sizes; predict the loss at ten times the compute."""
+    import time
+
+    from scratchformer.base.terminal import print_summary
+    from scratchformer.search.ladder.run import ladder as run_ladder
+
+    start = time.monotonic()
+    print_summary(run_ladder(seeds, workers), time.monotonic() - start)
+
+
+@app.command()
 def card() -> None:
     """Print the model card of models/finetuned, with its scores on the test split."""
     from scratchformer.evaluation.tables.results_table import card_with_results

@@ -8,5 +8,6 @@
     confirmation  the best settings trained again with fresh seeds, and what that shows
     pool        several processes at once, and the table that a person watches
     report      the page of a search, with `importance` and `figures`
+    ladder/     the same recipe at four sizes, and what ten times the compute should reach
     mirror      a search in MLflow, read from its record; `watching` starts it now and then
 """

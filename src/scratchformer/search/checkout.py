@@ -120,8 +120,9 @@ def train_in(folder: Path, track: Track, on_validation: OnValidation) -> dict[st
     """Train what the folder's params.yaml says, or go on where a dead process stopped.
 
     Returns:
-        `valid`, the scores of the validation that counts; `best_step`; `weights`, the digest of the
-        model. The model itself is removed: `dvc repro` makes that of the settings one keeps.
+        `valid`, the scores of the validation that counts; `best_step` and `steps`; the number of
+        `parameters`; `weights`, the digest of the model. The model itself is removed: `dvc repro`
+        makes that of the settings one keeps.
     """
     import shutil
 
@@ -142,6 +143,7 @@ def train_in(folder: Path, track: Track, on_validation: OnValidation) -> dict[st
         result = {
             "valid": found["valid"],
             "best_step": found["best_step"],
+            **{name: found[name] for name in ("steps", "parameters") if name in found},
             "weights": sha256(track.model / "model.safetensors"),
         }
         write_json(RESULT, result)

@@ -14,20 +14,20 @@ from rich.table import Table
 from scratchformer.base.errors import DataError
 from scratchformer.base.terminal import Summary, say
 from scratchformer.params import load_params
-from scratchformer.search.checkout import RESULT
 from scratchformer.search.confirmation import (
     check_preset,
     compare,
     plan,
     write_results,
 )
+from scratchformer.search.processes import LOOK, end_all, run_folders, start
 from scratchformer.search.report import write_page
 from scratchformer.search.space import Space, load_space
 from scratchformer.search.study import budget, folder_of, import_optuna, open_study
 from scratchformer.search.trial import NOTHING_LEFT
 from scratchformer.search.watching import Watcher
 
-_LOOK = 0.5  # seconds between two looks at the processes
+_TRIAL = "scratchformer.search.trial"
 _ROWS = 15  # of the live table
 
 
@@ -49,7 +49,8 @@ def search(path: Path, workers: int) -> Summary:
     settings = plan(space, params, open_study(space, params))
     folders = [folder for setting in settings for folder in setting.folders]
     say(f"training the best again: {len(folders)} trainings with fresh seeds")
-    _run_all(path, space, workers, folders)
+    command = [_TRIAL, "--track", space.track.name]
+    run_folders(folders, workers, command, _log(space))
     summary = write_results(space, compare(space, settings))
     summary.outputs.append(write_page(space))
     watcher.finish()
@@ -71,11 +72,11 @@ def _run_trials(path: Path, space: Space, workers: int, look: Callable[[], None]
     running: list[subprocess.Popen[bytes]] = []
     deaths, done = 0, False
     with ExitStack() as stack:
-        stack.callback(_end_all, running)
+        stack.callback(end_all, running)
         while running or not done:
             while not done and len(running) < workers:
-                running.append(_start(space, [str(path)]))
-            time.sleep(_LOOK)
+                running.append(start([_TRIAL, str(path)], _log(space)))
+            time.sleep(LOOK)
             for process in [each for each in running if each.poll() is not None]:
                 running.remove(process)
                 code = process.returncode
@@ -85,38 +86,6 @@ def _run_trials(path: Path, space: Space, workers: int, look: Callable[[], None]
                     raise DataError(f"trials keep dying; see {_log(space)}")
                 done = code == NOTHING_LEFT
             look()
-
-
-def _run_all(path: Path, space: Space, workers: int, folders: list[Path]) -> None:
-    """Train in every folder that has no result yet."""
-    waiting = [folder for folder in folders if not (folder / RESULT).is_file()]
-    running: list[subprocess.Popen[bytes]] = []
-    with ExitStack() as stack:
-        stack.callback(_end_all, running)
-        while waiting or running:
-            while waiting and len(running) < workers:
-                running.append(_start(space, [str(path), str(waiting.pop(0))]))
-            time.sleep(_LOOK)
-            running[:] = [each for each in running if each.poll() is None]
-    missing = [folder for folder in folders if not (folder / RESULT).is_file()]
-    if missing:
-        raise DataError(f"{missing[0]}: was not trained to the end; see {_log(space)}")
-
-
-def _start(space: Space, arguments: list[str]) -> "subprocess.Popen[bytes]":
-    with _log(space).open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "scratchformer.search.trial", *arguments],
-            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-
-
-def _end_all(running: "list[subprocess.Popen[bytes]]") -> None:
-    """Ask those that still run to write a checkpoint and stop."""
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait()
 
 
 def _log(space: Space) -> Path:

@@ -1,7 +1,7 @@
 """One trial: claimed, trained, reported. Each runs in a process of its own.
 
-    python -m scratchformer.search.trial SPACE.yaml            the next trial of the search
-    python -m scratchformer.search.trial SPACE.yaml FOLDER     the training in FOLDER
+    python -m scratchformer.search.trial SPACE.yaml                the next trial of the search
+    python -m scratchformer.search.trial --track TRACK FOLDER      the training in FOLDER
 
 A trial belongs to the process that holds the lock of its folder. The operating system ends a lock
 with its process, however that dies, so a running trial whose lock is free has lost its process: the
@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from scratchformer.base.errors import Interrupted, ParamsError, ScratchformerError
+from scratchformer.base.layout import TRACKS
 from scratchformer.base.measures import MEASURES
 from scratchformer.base.terminal import say
 from scratchformer.base.workspace import workspace_root
@@ -163,14 +164,14 @@ def _end(study: Any, number: int, state: str, reason: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one trial, or the training in a folder; the exit code says what was done."""
-    params = load_params()
-    space = load_space(Path(arguments[0]), params)
     try:
         if len(arguments) == 1:
-            return 0 if run_next(space, params) else NOTHING_LEFT
-        folder = Path(arguments[1]).resolve()
+            params = load_params()
+            return 0 if run_next(load_space(Path(arguments[0]), params), params) else NOTHING_LEFT
+        track = next(each for each in TRACKS.values() if each.name == arguments[1])
+        folder = Path(arguments[2]).resolve()
         with FileLock(folder.with_suffix(".lock"), timeout=0):
-            train_in(folder, space.track, lambda step, found: None)
+            train_in(folder, track, lambda step, found: None)
     except Timeout:  # another process trains here
         return NOTHING_LEFT
     except ScratchformerError as error:

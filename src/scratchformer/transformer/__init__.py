@@ -10,7 +10,7 @@
 8. encoder, decoder, model              the parts put together
 9. classifier, decoder_only             two more models from the same parts
 10. initialization                      first values of every parameter
-11. generation, sampling, beam_search   one token after the other, with a `cache`
+11. generation, sampling, beam_search   one token after the other, with a `cache`; `largest`
 12. attention_maps, weights             looking inside; saving and loading
 
 `config` lists every choice, `shapes` the names used in annotations. The folder needs torch and

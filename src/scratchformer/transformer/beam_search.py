@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .generation import DecodingState, Generated, finish
+from .largest import largest_sums
 from .model import Transformer
 from .shapes import Float, Int, Tensor
 
@@ -52,8 +53,7 @@ def extend(
     Twice as many as there were: each can end in one way only, so at most half of them end here.
     """
     beam_size, vocab = log_probs.shape[1:]
-    totals = (hypotheses.scores[..., None] + log_probs).flatten(1)
-    scores, choice = totals.topk(2 * beam_size)
+    scores, choice = largest_sums(hypotheses.scores, log_probs, 2 * beam_size)
     parent = choice // vocab
     ids = hypotheses.pick(parent).ids
     ids[:, :, place] = choice % vocab

@@ -25,7 +25,7 @@ class Memory:
 
     def select(self, rows: Tensor) -> "Memory":
         """These rows of the batch, in this order."""
-        keys_values = [(keys[rows], values[rows]) for keys, values in self.keys_values]
+        keys_values = [tuple(x.index_select(0, rows) for x in layer) for layer in self.keys_values]
         return Memory(self.hidden[rows], self.bias[rows], keys_values)
 
 

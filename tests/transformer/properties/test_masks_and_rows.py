@@ -1,5 +1,6 @@
 """What must hold for every input: hypothesis looks for the input that breaks it."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from scratchformer.transformer import (
     collect_attention,
 )
 from scratchformer.transformer.attention import attention_weights
+from scratchformer.transformer.largest import largest_sums
 from scratchformer.transformer.masks import as_bias, causal_mask, padding_mask
 from scratchformer.transformer.positions import PositionsInAttention
 
@@ -230,3 +232,17 @@ def test_masks_are_what_they_say(queries, before):
     assert ((bias == 0) == mask).all()
     scores = torch.full((1, 1, queries, 4), 30.0), torch.full((1, 1, keys, 4), -30.0)
     assert not attention_weights(*scores, bias[None, None])[0, 0][~mask].any()
+
+
+@pytest.mark.parametrize("vocab", [40, 1280, 1301, 8000])
+def test_the_largest_sums_are_those_of_topk(vocab):
+    """In groups or not, with a smaller last group, impossible tokens and beams not yet begun."""
+    torch.manual_seed(vocab)
+    gains = torch.randn(6, 5, vocab).log_softmax(dim=-1)
+    gains[:, :, :2] = -torch.inf
+    gains[0, 2, -3:] = torch.tensor([0.0, -0.001, -0.002])  # the last group holds the best
+    scores = torch.randn(6, 5)
+    scores[1, 1:] = -torch.inf
+    values, places = largest_sums(scores, gains, 10)
+    expected = (scores[..., None] + gains).flatten(1).topk(10)
+    assert torch.equal(values, expected.values) and torch.equal(places, expected.indices)

@@ -311,13 +311,17 @@ def predict(
         typer.Option(help="Of a classifier: cut long texts as in training, or read windows."),
     ] = LongTexts.cut,
     device: Annotated[DeviceName, typer.Option(help="auto: a CUDA device, else the CPU.")] = "auto",
+    shard: Annotated[
+        str | None, typer.Option(help="2/4: the second of four parts of --input, in its own file.")
+    ] = None,
 ) -> None:
     """Apply a trained model to texts."""
     if texts:  # a few: threads that wait for each other cost more than they save
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
     from scratchformer.prediction import predict_file
+    from scratchformer.prediction.shards import Shard
 
     predict_file(
         model, texts or [], file, column, output, top_k, beam, batch_size, pair_column, threshold,
-        long.value, device, kind,
+        long.value, device, kind, None if shard is None else Shard.of(shard),
     )  # fmt: skip

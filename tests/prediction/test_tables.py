@@ -17,6 +17,7 @@ from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.data.sources.formats import FORMATS, format_of
 from scratchformer.params import FileFormat
 from scratchformer.prediction import Answer, predict_file, rows_out, tables
+from scratchformer.prediction.shards import Shard
 
 
 @pytest.fixture(autouse=True)
@@ -295,3 +296,25 @@ def test_the_registry_of_formats_has_what_params_and_writers_know() -> None:
             else:
                 with pytest.raises(ParamsError, match="expected a name that ends in"):
                     rows_out.check_target(Path(f"out{suffix}"))
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_parts_one_behind_the_other_are_one_run(tmp_path: Path, ending: str, count: int) -> None:
+    """Five rows in batches of two are three batches: of five parts, two are empty."""
+    source, whole = tmp_path / f"rows.{ending}", tmp_path / f"out.{ending}"
+    source.write_bytes(table_of(ending))
+    predict(source, whole, column="word")
+    for number in range(count, 0, -1):
+        predict(source, whole, column="word", shard=Shard.of(f"{number}/{count}"))
+    parts = sorted(tmp_path.glob(f"out.part-*-of-{count:05}.{ending}"))
+    assert len(parts) == count
+    assert b"".join(part.read_bytes() for part in parts) == whole.read_bytes()
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "2", "a/b", "-1/4", "1/4/2"])
+def test_what_is_no_part_is_told(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="say 2/4"):
+        Shard.of(text)
+    with pytest.raises(ParamsError, match="--input and --output"):
+        predict(None, tmp_path / "out.csv", shard=Shard(1, 2))

@@ -42,7 +42,9 @@ def check_target(target: Path | None) -> None:
         )
 
 
-def row_writer(target: Path | None, names: Sequence[str], stack: ExitStack) -> Write:
+def row_writer(
+    target: Path | None, names: Sequence[str], stack: ExitStack, header: bool = True
+) -> Write:
     """What is called with every row, its text and its predictions.
 
     Args:
@@ -50,6 +52,7 @@ def row_writer(target: Path | None, names: Sequence[str], stack: ExitStack) -> W
             the description of a label before its probability.
         names: all columns that occur in the rows; CSV and TSV have them in their header.
         stack: closes the file and puts it in its place, unless an exception passes.
+        header: whether CSV and TSV begin with the names.
     """
     if target is None:
         return _print
@@ -58,14 +61,15 @@ def row_writer(target: Path | None, names: Sequence[str], stack: ExitStack) -> W
     if kind == "jsonl":
         return lambda row, text, answers: _write_json(file, row, answers)
     put = csv.writer(file).writerow if kind == "csv" else _tabs(file)
-    header: list[str] = []
+    told: list[str] = []
 
     def write(row: WholeRow, text: str, answers: list[Answer]) -> None:
         added = _added(row.names, answers, row.place)
-        if not header:
-            header.extend([*names, *added])
+        if not told:
+            told.extend([*names, *added])
             _demand_free(names, added, row.place)
-            _guarded(row.place, put, header)
+            if header:
+                _guarded(row.place, put, told)
         values = row.values
         if row.names != names:
             given = dict(zip(row.names, row.values, strict=True))

@@ -19,6 +19,7 @@ from scratchformer.data.sources.whole_rows import TEXT, WholeRow
 from scratchformer.prediction.answers import Answer
 from scratchformer.prediction.models import load_predictor
 from scratchformer.prediction.rows_out import check_target, row_writer
+from scratchformer.prediction.shards import Shard, demand_files
 from scratchformer.prediction.windows import Long
 from scratchformer.runtime.device import DeviceName
 
@@ -37,6 +38,7 @@ def predict_file(
     long: Long = "cut",
     device: DeviceName = "auto",
     kind: str | None = None,
+    shard: Shard | None = None,
 ) -> None:
     """Predict for `texts`, or the rows of `source`, or those of standard input.
 
@@ -48,6 +50,8 @@ def predict_file(
 
     An answer of less probability than `threshold` is withheld: its prediction is empty. How many
     were is told at the end.
+
+    Of a `shard`, only its rows are read, and written to a file of their own: see shards.py.
 
     A model that reads pairs of texts is given `pair_column` too; elsewhere a tab parts the two.
 
@@ -61,6 +65,8 @@ def predict_file(
         raise ParamsError(f"give texts or {'--input' if source else '--format'}, not both")
     kind = kind or (format_of(source.name) if source else None) or "text"
     read = reader_of(kind, source)
+    if shard:
+        demand_files(source, target)
     if source and not source.is_file():
         raise DataError(f"{source}: {'is a folder' if source.is_dir() else 'not found'}")
     check_target(target)
@@ -78,7 +84,10 @@ def predict_file(
             uniform = FORMATS[kind].uniform or source is None
             names = first.names if uniform else _all_names(read(source or STDIN))
             rows = chain([first], rows)
-        write = row_writer(target, names, stack)
+            if shard and source:
+                rows = shard.cut(rows, read(source), batch_size)
+        part = shard.path(target) if shard and target else target
+        write = row_writer(part, names, stack, header=not shard or shard.number == 1)
         asked_for, withheld = 0, 0
         while batch := list(islice(rows, batch_size)):
             asked, *second = ([_text(row, each) for row in batch] for each in columns)

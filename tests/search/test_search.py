@@ -179,6 +179,27 @@ def test_no_two_processes_have_the_same_trial(params: Params) -> None:
     assert (first.state.name, first.user_attrs["reason"]) == ("FAIL", "its process died 3 times")
 
 
+def test_a_database_keeps_the_record_too(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)  # a driver that is not installed
+    space = space_of(storage=f"sqlite:///{tmp_path / 'search.db'}")
+    held = [trials._claim(space, params), trials._claim(space, params)]
+    assert [claim[0].number for claim in held if claim] == [0, 1]
+    assert trials._claim(space, params) is None
+    for claim in held:
+        claim[1].release()
+    assert not (tmp_path / ".search/toy/journal.log").exists()
+    for url, told in (
+        (f"sqlite:///{tmp_path}/no/search.db", "unable to open database file"),
+        ("nodatabase://here", "cannot be used"),
+        ("postgresql+nodriver://here/search", "cannot be used"),
+        ("mysql+mysqldb://here/search", "driver of this database is not installed"),
+    ):
+        with pytest.raises(ParamsError, match=told):
+            open_study(space_of(storage=url), params)
+
+
 def test_a_trial_that_is_stopped_says_when_and_why(
     params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:

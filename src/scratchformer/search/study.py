@@ -100,10 +100,21 @@ def import_optuna() -> Any:
 
 def _storage(space: Space, folder: Path) -> Any:
     from optuna import storages
+    from optuna.exceptions import StorageInternalError
     from optuna.storages import journal
+    from sqlalchemy.exc import SQLAlchemyError
 
     if space.storage is not None:
-        return storages.RDBStorage(space.storage)
+        try:
+            return storages.RDBStorage(space.storage)
+        except ImportError:
+            raise ParamsError(
+                "storage: the driver of this database is not installed; PostgreSQL needs: "
+                "pip install 'psycopg[binary]'"
+            ) from None
+        except (SQLAlchemyError, StorageInternalError) as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise ParamsError(f"storage: the database cannot be used: {reason[:300]}") from None
     return storages.JournalStorage(journal.JournalFileBackend(str(folder / "journal.log")))
 
 

@@ -215,6 +215,18 @@ def test_a_trial_that_is_stopped_says_when_and_why(
     )
 
 
+def test_the_last_validation_stops_nothing(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third of three: the training is paid for, so its value is kept."""
+    space = space_of(halving=3, space={RATE: [0.03, 0.02]})
+    curves = {0.03: [2.0, 1.0, 1.0], 0.02: [1.9, 1.5, 1.4]}
+    monkeypatch.setattr(trials, "train_in", trainer(curves))
+    while trials.run_next(space, params):
+        pass
+    assert ended(space, params) == [("COMPLETE", 1.0), ("COMPLETE", 1.4)]
+
+
 def test_a_setting_that_cannot_be_trained_is_told(params: Params) -> None:
     space = space_of(space={"train_scratch.model.num_heads": [3]})
     assert trials.run_next(space, params)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from scratchformer.base.errors import DataError
@@ -21,7 +22,7 @@ from scratchformer.search.confirmation import (
     write_results,
 )
 from scratchformer.search.processes import LOOK, end_all, run_folders, start
-from scratchformer.search.report import write_page
+from scratchformer.search.report import row_of, write_page
 from scratchformer.search.space import Space, load_space
 from scratchformer.search.study import budget, folder_of, import_optuna, open_study
 from scratchformer.search.trial import NOTHING_LEFT
@@ -110,7 +111,7 @@ def _shown(space: Space, study: Any, watcher: Watcher) -> Iterator[Callable[[], 
             for trial in new:
                 told.add(trial.number)
                 if live is None:
-                    say(" ".join(_row(trial)).rstrip())
+                    say(" ".join(row_of(trial)).rstrip())
             watcher.look(len(told))
 
         yield look
@@ -120,21 +121,8 @@ def _table(space: Space, study: Any) -> Table:
     trials = study.get_trials(deepcopy=False)
     ended = sum(trial.state.is_finished() for trial in trials)
     table = Table(title=f"{space.name}: {ended} of {budget(space)} trials", title_justify="left")
-    for title in ("trial", "state", space.measure, "settings", "why"):
+    for title in ("trial", "state", space.measure, "settings"):
         table.add_column(title)
     for trial in trials[-_ROWS:]:
-        table.add_row(*_row(trial))
+        table.add_row(*map(escape, row_of(trial)[:4]))  # the page says why each ended
     return table
-
-
-def _row(trial: Any) -> tuple[str, str, str, str, str]:
-    """Number, state, value, settings and reason of a trial."""
-    values = trial.intermediate_values
-    value = trial.value if trial.value is not None else values[max(values)] if values else None
-    return (
-        str(trial.number),
-        trial.state.name.lower(),
-        "" if value is None else f"{value:.5g}",
-        ", ".join(f"{key.rpartition('.')[2]}={setting}" for key, setting in trial.params.items()),
-        trial.user_attrs.get("reason", ""),
-    )

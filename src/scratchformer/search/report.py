@@ -85,7 +85,7 @@ def _sections(
         figures.history(points, space.measure, space.scored_by.higher_is_better),
     )])  # fmt: skip
     yield Section("keys", "Which keys matter", "", _keys(space, ended, axes, groups))
-    rows = [_row(trial) for trial in ended]
+    rows = [row_of(trial) for trial in ended]
     columns = ("trial", "state", space.measure, "settings", "why")
     yield Section("trials", "All trials", "", [Table(
         "Trials", "The value of one that was stopped is the last that it had.", columns, rows,
@@ -187,7 +187,8 @@ def _axis(key: str, values: Choices | Range) -> Axis:
     return Axis(key, values.log, None)
 
 
-def _row(trial: Any) -> list[str]:
+def row_of(trial: Any) -> list[str]:
+    """Number, state, value, settings and reason of a trial, as text."""
     value = value_of(trial)
     settings = ", ".join(
         f"{key.rpartition('.')[2]} {setting:.4g}" if isinstance(setting, float)

@@ -191,10 +191,8 @@ def _lines(path: Path, error: ValidationError) -> Iterator[str]:
 def _read_by(track: Track) -> tuple[str, ...]:
     """How the keys begin that decide what a training of the track makes. Seed and machine are not
     among them: the confirmation gives seeds, and another machine is no better setting."""
-    pretrained = () if track.stage == "train_scratch" else ("pretrained.",)
-    return (
-        f"{track.stage}.", f"prepare.{track.name}.", f"tokenize.{track.name}.", *pretrained,
-    )  # fmt: skip
+    also = {"scratch": (), "finetune": ("pretrained.",)}[track.name]
+    return (f"{track.stage}.", f"prepare.{track.name}.", f"tokenize.{track.name}.", *also)
 
 
 def _misfits(space: Space, params: Params) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from scratchformer.base.errors import Interrupted, ParamsError, ScratchformerError
-from scratchformer.base.layout import TRACKS
+from scratchformer.base.layout import TRACKS, Track
 from scratchformer.base.measures import MEASURES
 from scratchformer.base.terminal import say
 from scratchformer.base.workspace import workspace_root
@@ -99,6 +99,7 @@ def _run(space: Space, params: Params, trial: Any) -> None:
     values = space.choose(trial)
     say(f"trial {trial.number}: {values}")
     reported = len(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    planned = 0
 
     def on_validation(step: int, found: Mapping[str, float]) -> None:
         nonlocal reported
@@ -109,7 +110,7 @@ def _run(space: Space, params: Params, trial: Any) -> None:
         if done > reported:
             reported = done
             trial.report(value, done)
-        if trial.should_prune():
+        if done < planned and trial.should_prune():  # at the last one nothing is saved
             raise Pruned(
                 f"after validation {done} (update {step}): {space.measure} {value:.4g} is not in "
                 f"the best 1/{space.halving} of the trials that came so far"
@@ -117,6 +118,7 @@ def _run(space: Space, params: Params, trial: Any) -> None:
 
     try:
         full = params_with(params, values, workspace_root(), params.run.seed)
+        planned = _planned_validations(full, space.track)
         root = inputs_root(space, params, values, folder_of(space) / "inputs")
         make_folder(folder, root, space.track, full)
         result = train_in(folder, space.track, on_validation)
@@ -134,6 +136,16 @@ def _run(space: Space, params: Params, trial: Any) -> None:
             trial.set_user_attr(name, result[name])
         study.tell(trial.number, value)
         say(f"trial {trial.number}: {space.measure} {value:.6g}")
+
+
+def _planned_validations(params: Params, track: Track) -> int:
+    """How many a training has that is not stopped early: one an epoch, or as params.yaml says."""
+    scratch = params.train_scratch
+    planned = {
+        "train_scratch": -(-scratch.max_steps // scratch.validate_every),
+        "finetune": params.finetune.epochs,
+    }
+    return planned[track.stage]
 
 
 def _validations(folder: Path) -> int:

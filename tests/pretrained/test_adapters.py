@@ -30,7 +30,8 @@ LORA = Finetune(
     method="lora", lora_rank=4, lora_alpha=8.0, lora_dropout=0.1, schedule="cosine",
     gradient_checkpointing=False,
     epochs=5, batch_size=16, learning_rate=0.01, warmup_share=0.1, weight_decay=0.01,
-    label_smoothing=0.0, class_weights="none", freeze="embeddings", frozen_layers=0, patience=8,
+    label_smoothing=0.0, class_weights="none", optimizer="adamw_torch_fused",
+    freeze="embeddings", frozen_layers=0, patience=8,
     log_every=7,
 )  # fmt: skip
 OnLog = Callable[[Mapping[str, float], int], None]

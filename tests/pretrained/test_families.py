@@ -36,7 +36,8 @@ SETTINGS = Finetune(
     method="full", lora_rank=2, lora_alpha=4.0, lora_dropout=0.0, schedule="linear",
     gradient_checkpointing=False, epochs=2, batch_size=32,
     learning_rate=0.01, warmup_share=0.1, weight_decay=0.01, label_smoothing=0.1,
-    class_weights="balanced", freeze="none", frozen_layers=0, patience=2, log_every=5,
+    class_weights="balanced", optimizer="adamw_torch_fused",
+    freeze="none", frozen_layers=0, patience=2, log_every=5,
 )  # fmt: skip
 SIZES = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from scratchformer.base.errors import GateError, Interrupted, ParamsError
 from scratchformer.base.files import read_json, sha256
@@ -21,6 +22,7 @@ from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finetune, save_finetuned
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.loss import class_weights
+from scratchformer.pretrained.finetuning.optimizer_state import state_bytes
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.finetuning.trainer import Window
 from scratchformer.pretrained.inference import classify_probabilities
@@ -31,7 +33,8 @@ SETTINGS = Finetune(
     method="full", lora_rank=4, lora_alpha=8.0, lora_dropout=0.0, schedule="linear",
     gradient_checkpointing=False,
     epochs=8, batch_size=16, learning_rate=0.003, warmup_share=0.3, weight_decay=0.01,
-    label_smoothing=0.0, class_weights="none", freeze="none", frozen_layers=0, patience=8,
+    label_smoothing=0.0, class_weights="none", optimizer="adamw_torch_fused",
+    freeze="none", frozen_layers=0, patience=8,
     log_every=7,
 )
 UPDATES_AN_EPOCH = 10  # 150 rows in batches of 16
@@ -232,6 +235,29 @@ def test_a_process_killed_in_the_middle_of_an_epoch_resumes_to_the_same_bytes(
     runs.run(on_log=lambda values, step: logged.append(step))
     assert logged == [28, 30, 30]
     assert runs.digests() == whole.digests()
+
+
+@pytest.mark.parametrize("optimizer", ["adafactor", "sgd", "rmsprop"])
+def test_any_optimizer_resumes_to_the_same_bytes_and_its_state_is_counted(
+    runs: Runs, optimizer: str
+) -> None:
+    settings = changed(epochs=2, optimizer=optimizer, learning_rate=0.001)
+
+    def stop(values: Mapping[str, float], at: int) -> None:
+        if at == 14:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    undisturbed = Runs(runs.tiny_bert, runs.rows, runs.folder / "undisturbed")
+    undisturbed.folder.mkdir()
+    undisturbed.run(settings)
+    with pytest.raises(Interrupted):
+        runs.run(settings, on_log=stop)
+    (state,) = runs.checkpoints.folder.glob("step-00000014/optimizer.safetensors")
+    model = load_classifier(Pretrained(kind="folder", name=str(runs.tiny_bert)), LABELS, 1)
+    held = [each for each in load_file(state).values() if each.ndim]  # the rest counts updates
+    assert sum(each.nbytes for each in held) == state_bytes(optimizer, model.parameters())
+    runs.run(settings)
+    assert runs.digests() == undisturbed.digests()
 
 
 def test_a_finished_training_is_not_trained_again(runs: Runs, whole: Runs) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
@@ -20,6 +20,7 @@ from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.params import Finetune, Pretrained
 from scratchformer.pretrained.finetuning import finetuning
 from scratchformer.pretrained.finetuning.finetuning import finetune
+from scratchformer.pretrained.finetuning.optimizer_state import STATE_SIZES
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.hub.inputs import new_inputs
 from scratchformer.pretrained.hub.languages import name_languages
@@ -31,6 +32,7 @@ BASE: dict[str, Any] = {
     "method": "full", "lora_rank": 2, "lora_alpha": 4.0, "lora_dropout": 0.0, "schedule": "linear",
     "gradient_checkpointing": False, "epochs": 2, "batch_size": 16,
     "learning_rate": 0.003, "warmup_share": 0.0, "weight_decay": 0.0, "label_smoothing": 0.0,
+    "optimizer": "adamw_torch_fused",
     "class_weights": "none", "freeze": "none", "frozen_layers": 0, "patience": 8, "log_every": 2,
 }  # fmt: skip
 LORA = {"method": "lora"}
@@ -103,6 +105,14 @@ def checkpointing(run: Run) -> bool:
     return told == [False, True] and run().weights == run(gradient_checkpointing=True).weights
 
 
+def optimizers(run: Run) -> bool:
+    """Each makes updates of its own; torch's two ways of AdamW differ in the last bits at most."""
+    weights = {name: run(optimizer=name).weights for name in STATE_SIZES}
+    assert set(get_args(Finetune.model_fields["optimizer"].annotation)) == set(STATE_SIZES)
+    others = weights.keys() - {"adamw_torch"}
+    return len({weights[name] for name in others}) == len(others)
+
+
 def stops_early(run: Run) -> bool:
     """Without any progress, after one validation more than the best."""
     still = {"learning_rate": 1e-30, "epochs": 4}
@@ -116,6 +126,7 @@ ARRIVES: dict[str, Callable[[Run], bool]] = {
     "finetune.lora_dropout": other_weights({"lora_dropout": 0.5}, LORA),
     "finetune.epochs": lambda run: (run().steps, run(epochs=3).steps) == (8, 12),
     "finetune.batch_size": lambda run: run(batch_size=32).steps == 4,
+    "finetune.optimizer": optimizers,
     "finetune.learning_rate": other_weights({"learning_rate": 0.004}),
     "finetune.schedule": other_weights({"schedule": "cosine"}),
     "finetune.warmup_share": other_weights({"warmup_share": 0.5}),

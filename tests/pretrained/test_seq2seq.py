@@ -19,7 +19,8 @@ SETTINGS = Finetune(
     method="full", lora_rank=4, lora_alpha=8.0, lora_dropout=0.0, schedule="linear",
     gradient_checkpointing=False,
     epochs=2, batch_size=16, learning_rate=0.01, warmup_share=0.1, weight_decay=0.0,
-    label_smoothing=0.1, class_weights="none", freeze="none", frozen_layers=0, patience=2,
+    label_smoothing=0.1, class_weights="none", optimizer="adamw_torch_fused",
+    freeze="none", frozen_layers=0, patience=2,
     log_every=2,
 )
 

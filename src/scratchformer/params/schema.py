@@ -182,6 +182,9 @@ class Finetune(Section):
     lora_dropout: Dropout
     epochs: Count
     batch_size: Count
+    optimizer: Literal[
+        "adamw_torch_fused", "adamw_torch", "adafactor", "sgd", "adagrad", "rmsprop"
+    ]
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["linear", "cosine", "constant"]
     warmup_share: Probability

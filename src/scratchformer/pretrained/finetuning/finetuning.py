@@ -164,6 +164,7 @@ def _arguments(settings: Finetune, seed: int, folder: Path) -> "TrainingArgument
         seed=seed,
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
+        optim=settings.optimizer,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=SCHEDULES[settings.schedule],
         warmup_steps=settings.warmup_share,  # below 1, transformers reads it as a share

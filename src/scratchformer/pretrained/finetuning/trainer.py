@@ -35,6 +35,11 @@ from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.monitoring.throughput import COLUMNS, Throughput
 from scratchformer.pretrained.finetuning.collation import collate_share, count_tokens
 from scratchformer.pretrained.finetuning.flops import shape_of
+from scratchformer.pretrained.finetuning.optimizer_state import (
+    put_together,
+    state_bytes,
+    taken_apart,
+)
 from scratchformer.pretrained.finetuning.sampler import LengthGroupedSampler
 from scratchformer.pretrained.finetuning.tasks.task import FinetuneTask
 from scratchformer.runtime.device import seed_device
@@ -143,8 +148,10 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
 
     def _find_to_write(self) -> Checkpoint | None:
         self._checkpoints.tidy()
-        # Weights, the best of them, and two moments; four bytes a number.
-        self._checkpoints.check_space(16 * sum(p.numel() for p in self.trained_weights().values()))
+        trained = self.trained_weights().values()
+        weights = 4 * sum(weight.numel() for weight in trained)
+        state = state_bytes(self.args.optim, trained)
+        self._checkpoints.check_space(2 * weights + state)  # with the best weights
         found = self._checkpoints.newest(lambda facts: self.history.damage(facts["history"]))
         if found is None:
             self.history.start()
@@ -246,19 +253,16 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if not self.args.should_save:
             return
-        moments = {
-            f"{index}.{slot}": value
-            for index, slots in self.optimizer.state_dict()["state"].items()
-            for slot, value in slots.items()
-        }
+        state, numbers = taken_apart(self.optimizer.state_dict()["state"])
         schedule = self.lr_scheduler.state_dict()
         del schedule["lr_lambdas"]  # the function itself; `create_scheduler` makes it anew
         tensors = {
-            "model": self.trained_weights(), "best": self.best_weights, "optimizer": moments,
+            "model": self.trained_weights(), "best": self.best_weights, "optimizer": state,
         }
         facts = {
             "trainer": asdict(self.state),
             "schedule": schedule,
+            "optimizer": numbers,
             "progress": asdict(self.progress),
             "history": self.history.extents(),
         }
@@ -271,15 +275,13 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if self._resumed is None:
             return
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in self._resumed.tensors["optimizer"].items():
-            index, slot = name.split(".")
-            slots.setdefault(int(index), {})[slot] = tensor
+        found = self._resumed
+        state = put_together(found.tensors["optimizer"], found.facts["optimizer"])
         schedule = self._resumed.facts["schedule"]
         groups = self.optimizer.state_dict()["param_groups"]
         for group, rate in zip(groups, schedule["_last_lr"], strict=True):
             group["lr"] = rate
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         self.lr_scheduler.load_state_dict(
             {**schedule, "lr_lambdas": self.lr_scheduler.state_dict()["lr_lambdas"]}
         )

@@ -8,6 +8,7 @@ A sum over processes differs from that of one process in the order of addition o
 number of processes it has the same bytes every time, in each of them.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,6 +22,7 @@ from scratchformer.runtime.device import machine
 from scratchformer.runtime.launch import PEER_LOST
 from scratchformer.runtime.processes import rank, world_size
 
+_LOSS = re.compile(r"gloo/transport|NCCL|Connection (closed|reset) by peer")
 _PATIENCE = timedelta(hours=2)  # of those that wait while the first runs gates or writes
 
 
@@ -43,7 +45,12 @@ def joined() -> Iterator[None]:
     kind = "nccl" if machine().device.startswith("cuda") else "gloo"
     with _told_of_loss():
         group.init_process_group(kind, timeout=_PATIENCE)
-    yield
+    try:
+        yield
+    except RuntimeError as error:  # of an exchange that a library made
+        if _LOSS.search(str(error)):
+            raise _as_loss(error) from error
+        raise
     wait_for_first(torch.device(machine().device))  # it writes the outputs; nobody leaves before
     group.destroy_process_group()
 
@@ -122,8 +129,12 @@ def _told_of_loss() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        raise PeerLostError(
-            f"another process of this training has ended ({reason}); run it again to go on from "
-            "the last checkpoint"
-        ) from error
+        raise _as_loss(error) from error
+
+
+def _as_loss(error: RuntimeError) -> PeerLostError:
+    reason = str(error).partition("\n")[0]
+    return PeerLostError(
+        f"another process of this training has ended ({reason}); run it again to go on from the "
+        "last checkpoint"
+    )

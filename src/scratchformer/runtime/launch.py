@@ -31,8 +31,8 @@ _LAST_WORDS = "SCRATCHFORMER_LAST_WORDS"  # a folder, in the environment of what
 def count_processes(asked: Processes, most: int, device: DeviceName, threads: Threads) -> int:
     """How many processes `run.processes` means here.
 
-    `auto`: one for each CUDA device; on the CPU one for each thread, which is faster than one
-    process with all threads (docs/diary.md has the measurement). Never more than `most`.
+    `auto`: one for each CUDA device; on the CPU one for each thread, because threads of one process
+    wait for each other at every product. Never more than `most`.
 
     Args:
         most: what one update can be dealt out to.

@@ -36,6 +36,7 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.pretrained.hub.locating import locate
     from scratchformer.pretrained.models.model_card import model_card
     from scratchformer.runtime.device import open_machine
+    from scratchformer.runtime.distributed import joined
     from scratchformer.runtime.processes import rank, world_size
 
     here = params.run
@@ -49,7 +50,8 @@ def finetune(params: Params, run: "StageRun") -> Summary:
         more["processes"] = world_size()  # other sums, other dropout
     for path in INPUTS[1:3]:
         run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
-    with training_session("finetune", sections, inputs, more, libraries) as checkpoints:
+    session = training_session("finetune", sections, inputs, more, libraries)
+    with joined(), session as checkpoints:
         rows, held_out = (open_split("finetune", split) for split in ("train", "valid"))
         task = MAKERS[info["task"]](params.pretrained, info, rows, held_out, params.run.seed)
         model = task.model

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import evaluate
 import jiwer
+import numpy as np
+import pyarrow as pa
 import pytest
 import sacrebleu
 from hypothesis import given
@@ -22,6 +24,8 @@ from scratchformer.evaluation.measures.metrics import (
     WordErrorRate,
     reference_streams,
 )
+from scratchformer.evaluation.reports import classification, sequences
+from scratchformer.evaluation.reports.scores import values
 
 PREDICTIONS = ["K AE T", "D AO G Z", "", "R EH D"]
 REFERENCES = [["K AE T"], ["D AO G"], ["AH"], ["R IY D", "R EH D"]]
@@ -107,6 +111,40 @@ def test_bleu_and_chrf_are_sacrebleus_with_their_signatures() -> None:
     assert "case:lc" in str(
         Bleu().compute(predictions=predictions, references=references, lowercase=True)
     )
+
+
+def test_the_sums_of_the_stage_give_the_same_scores() -> None:
+    """Two ways to every score: the stage's formulas on sums, and the classes of this package."""
+    gold = ["a", "c", "b", "b", "a"]
+    split = {
+        "id": gold, "text": gold, "text_pair": [None] * 5, "label": gold, "group": gold,
+    }  # fmt: skip
+    rows = classification.LabelledRows.of(pa.table(split), ["a", "b", "c", "d"])
+    chosen = np.eye(4, dtype=np.float32)[[0, 1, 1, 3, 0]]
+    found = values(classification.columns_of(rows, chosen))
+    labels = [rows.labels[place] for place in chosen.argmax(axis=1)]
+    wanted = evaluate.combine([Accuracy(), MacroF1()]).compute(predictions=labels, references=gold)
+    assert {key: found[key] for key in wanted} == pytest.approx(wanted)
+
+    said = ["the cat sat on a mat", "two small dogs run in the park", "no"]
+    true = [["the cat sat on the mat", "a cat sat"], ["two dogs run in a park"], ["yes it is"]]
+    for kind, predictions, references, metrics in (
+        ("words", PREDICTIONS, REFERENCES, [ExactMatch(), WordErrorRate(), TokenErrorRate()]),
+        ("sentences", said, true, [ExactMatch(), TokenErrorRate(), Bleu(), ChrF()]),
+    ):
+        texts = sequences.SequenceRows(
+            predictions, predictions, references, predictions, kind, "blanks"
+        )
+        output = sequences.SequenceOutput(predictions)
+        columns, signatures = sequences.columns_of(
+            texts, output, sequences.prediction_table(texts, output)
+        )
+        found = values(columns)
+        wanted = evaluate.combine(metrics).compute(predictions=predictions, references=references)
+        if kind == "words":
+            wanted["per"] = wanted.pop("token_error_rate")
+        assert {key: wanted.pop(key) for key in signatures} == signatures
+        assert {key: found[key] for key in wanted} == pytest.approx(wanted)
 
 
 def test_metrics_make_no_folder(tmp_path: Path) -> None:

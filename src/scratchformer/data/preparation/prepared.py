@@ -85,13 +85,6 @@ def iterate_split(
         yield from file.iter_batches(batch_size=rows)
 
 
-def whole_texts(table: pa.Table) -> list[str]:
-    """The input of each row of a classification as one string: the texts of a pair parted by a
-    tab, which no canonical text contains. For tables and bags of words, not for models."""
-    texts = zip(table["text"].to_pylist(), table["text_pair"].to_pylist(), strict=True)
-    return [text if pair is None else f"{text}\t{pair}" for text, pair in texts]
-
-
 def _existing(path: Path) -> Path:
     if not path.exists():
         raise DataError(f"{path} not found; make it with: dvc repro prepare")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from scratchformer.base.statistics import Floats
-from scratchformer.data.preparation.prepared import whole_texts
 from scratchformer.evaluation.measures.calibration import BINS, bin_of
 from scratchformer.evaluation.significance.resampling import Column
 
 Probabilities = NDArray[np.float32]  # [rows, labels]
 Ids = NDArray[np.int64]
 
+# Rows that are pairs have a column `text_pair` behind `text` as well.
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -41,6 +42,7 @@ class LabelledRows:
     groups: list[str]
     gold: Ids  # label ids
     labels: list[str]  # names, in the order of their ids
+    second_texts: list[str] | None = None  # of pairs
 
     @classmethod
     def of(cls, split: pa.Table, labels: Sequence[str]) -> "LabelledRows":
@@ -48,11 +50,26 @@ class LabelledRows:
         columns = split.to_pydict()
         return cls(
             columns["id"],
-            whole_texts(split),
+            columns["text"],
             columns["group"],
             label_ids(columns["label"], labels),
             list(labels),
+            None if None in columns["text_pair"] else columns["text_pair"],
         )
+
+    @cached_property
+    def joined(self) -> list[str]:
+        """The texts of each row as one: for bags of words and lengths, never for models."""
+        if self.second_texts is None:
+            return self.texts
+        pairs = zip(self.texts, self.second_texts, strict=True)
+        return [f"{first} / {second}" for first, second in pairs]
+
+    def written(self, row: int) -> dict[str, str]:
+        """The texts of a row as the tables have them."""
+        if self.second_texts is None:
+            return {"text": self.texts[row]}
+        return {"text": self.texts[row], "text_pair": self.second_texts[row]}
 
     def right(self, probabilities: Probabilities) -> NDArray[np.bool_]:
         """Whether the likeliest label is the right one, `[rows]`."""
@@ -68,17 +85,22 @@ def label_ids(names: Sequence[str], labels: Sequence[str]) -> Ids:
 def prediction_table(rows: LabelledRows, probabilities: Probabilities) -> pa.Table:
     """One row per row of the split, in their order (columns: `SCHEMA`)."""
     predicted = probabilities.argmax(axis=1)
+    schema, second = SCHEMA, {}
+    if rows.second_texts is not None:
+        schema = SCHEMA.insert(2, pa.field("text_pair", pa.string()))
+        second = {"text_pair": rows.second_texts}
     return pa.table(
         {
             "id": rows.ids,
             "text": rows.texts,
+            **second,
             "group": rows.groups,
             "label": [rows.labels[label] for label in rows.gold],
             "prediction": [rows.labels[label] for label in predicted],
             "confidence": probabilities.max(axis=1),
             "probabilities": list(probabilities),
         },
-        schema=SCHEMA,
+        schema=schema,
     )
 
 

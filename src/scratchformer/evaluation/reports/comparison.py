@@ -30,7 +30,7 @@ def changed_rows(
         {
             "outcome": _outcome(label_before[i] == rows.gold[i], label_after[i] == rows.gold[i]),
             "id": rows.ids[i],
-            "text": rows.texts[i],
+            **rows.written(int(i)),
             "label": rows.labels[rows.gold[i]],
             "before": rows.labels[label_before[i]],
             "after": rows.labels[label_after[i]],
@@ -56,7 +56,7 @@ def confident_errors(rows: LabelledRows, probabilities: Probabilities) -> list[R
     return [
         {
             "id": rows.ids[i],
-            "text": rows.texts[i],
+            **rows.written(int(i)),
             "label": rows.labels[rows.gold[i]],
             "prediction": rows.labels[predicted[i]],
             "confidence": rounded(confidence[i]),

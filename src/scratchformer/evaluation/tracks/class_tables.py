@@ -70,8 +70,8 @@ def change_tables(
     """
     before, after = pair["before"], pair["after"]
     right = {name: rows.right(each) for name, each in pair.items()}
-    bucket, names = length_buckets(rows.texts)
-    duplicates = near_duplicates(train_texts, rows.ids, rows.texts)
+    bucket, names = length_buckets(rows.joined)
+    duplicates = near_duplicates(train_texts, rows.ids, rows.joined)
     seen = {record["id"] for record in duplicates}
 
     def deltas(kind: Any, names: Sequence[str]) -> list[Record]:

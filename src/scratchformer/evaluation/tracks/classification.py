@@ -230,11 +230,11 @@ def _controls(rows: _Track) -> dict[str, Classified]:
         return Classified(valid, test)
 
     def tfidf() -> Classified:
-        drawn = draw_texts(train.texts, rows.settings.seed)
+        drawn = draw_texts(train.joined, rows.settings.seed)
         fitted = tfidf_regression(
-            ([train.texts[row] for row in drawn.rows], train.gold[drawn.rows]),
-            (rows.valid.texts, rows.valid.gold),
-            rows.test.texts,
+            ([train.joined[row] for row in drawn.rows], train.gold[drawn.rows]),
+            (rows.valid.joined, rows.valid.gold),
+            rows.test.joined,
             count,
         )
         return rows.regressed("tfidf", fitted, drawn)
@@ -265,10 +265,10 @@ def _pretrained_tables(
     rows: _Track, systems: Mapping[str, Probabilities]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     train = rows.of_split("train")
-    drawn = draw_texts(train.texts, rows.settings.seed)
+    drawn = draw_texts(train.joined, rows.settings.seed)
     if not drawn.all:
         rows.warnings.append(f"{rows.name}: near duplicates were looked for among {drawn}")
-    texts = [train.texts[row] for row in drawn.rows]
+    texts = [train.joined[row] for row in drawn.rows]
     pair = {name: systems[name] for name in ("before", "after")}
     return change_tables(rows.test, pair, texts, rows.settings.resampling)
 

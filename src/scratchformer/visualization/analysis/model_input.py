@@ -24,9 +24,11 @@ class ModelInput:
     tokens: Sequence[str]
 
 
-def model_input(model: "PreTrainedModel", inputs: ModelInputs, text: str) -> ModelInput:
-    """A text, or two with a tab between them, by the rules that lie beside the weights."""
-    read = encode_texts(inputs, [text])
+def model_input(
+    model: "PreTrainedModel", inputs: ModelInputs, text: str, second: str | None = None
+) -> ModelInput:
+    """A text, or a pair of texts, by the rules that lie beside the weights."""
+    read = encode_texts(inputs, [text], None if second is None else [second])
     made = padded_inputs(model, InputColumns.of(input_table(read)), np.array([0]))
     batch = {name: tensor.to(model.device) for name, tensor in made.items()}
     return ModelInput(batch, inputs.source.tokens(read.ids[0]))

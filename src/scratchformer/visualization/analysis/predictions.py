@@ -90,6 +90,17 @@ def load_table(name: str, texts: Sequence[str]) -> pd.DataFrame:
         raise UnavailableError(f"{path.as_posix()} holds no row.") from None
 
 
+def pairs_of(rows: pd.DataFrame) -> list[tuple[str, str | None]]:
+    """The text of each row of a classification, and the second one where rows are pairs."""
+    seconds = rows["text_pair"] if "text_pair" in rows else [None] * len(rows)
+    return list(zip(rows["text"], seconds, strict=True))
+
+
+def shown_text(text: str, second: str | None) -> str:
+    """One text, or two as `first / second`."""
+    return text if second is None else f"{text} / {second}"
+
+
 def best_control(track: TrackName) -> str | None:
     """The prediction file of the control that is right most often; null if there is none."""
     own = {f"{track}-{role}" for role in ("model", "before", "after")}

@@ -16,7 +16,9 @@ from scratchformer.visualization.analysis.predictions import (
     UnavailableError,
     load_predictions,
     load_table,
+    pairs_of,
     right_rows,
+    shown_text,
 )
 from scratchformer.visualization.plots.attention import attention_grid
 from scratchformer.visualization.plots.labels import printable, shorten
@@ -71,9 +73,9 @@ class PretrainedPair:
     tokenizer: "PreTrainedTokenizerBase"
     inputs: ModelInputs
 
-    def read(self, text: str) -> ModelInput:
-        """What the models read of a text, or of two with a tab between them."""
-        return model_input(self.after, self.inputs, text)
+    def read(self, text: str, second: str | None = None) -> ModelInput:
+        """What the models read of a text or a pair; a user types a pair with a tab in it."""
+        return model_input(self.after, self.inputs, text, second)
 
     def reads_first_token(self, row: ModelInput) -> bool:
         """Whether the classifier reads the state of the first token, as BERT's does."""
@@ -134,9 +136,12 @@ def example_rows(pair: PretrainedPair, info: Info, count: int) -> list[Example]:
     """
     task = TASKS[info.task]
     table = load_predictions("finetune-after").head(_FIRST_ROWS)
-    texts = table[task.input_field].tolist()
+    pairs: list[tuple[str, str | None]]
+    pairs = pairs_of(table) if task.labelled else [(text, None) for text in table[task.input_field]]
+    texts = [text for text, _ in pairs]
+    seconds = [second for _, second in pairs if second is not None] or None
     # The length of each row first: asking the library for all at once takes a tenth of the time.
-    lengths = [len(ids) for ids in encode_texts(pair.inputs, texts).ids]
+    lengths = [len(ids) for ids in encode_texts(pair.inputs, texts, seconds).ids]
     answers = table["prediction"].tolist()
     if not task.labelled:
         written = pair.inputs.encode_targets(answers).ids
@@ -146,10 +151,10 @@ def example_rows(pair: PretrainedPair, info: Info, count: int) -> list[Example]:
         raise UnavailableError(f"No test row has 2 to {MAX_TOKENS} tokens.")
     return [
         Example(
-            pair.read(texts[place]),
+            pair.read(*pairs[place]),
             None if task.labelled else answers[place],
-            shorten(printable(texts[place].replace("\t", " / ")), 80),
-            texts[place],
+            shorten(printable(shown_text(*pairs[place])), 80),
+            shown_text(*pairs[place]),
         )
         for place in chosen
     ]
@@ -161,18 +166,19 @@ def changed_rows(pair: PretrainedPair, info: Info) -> list[Example]:
     if not TASKS[info.task].labelled:
         return []
     try:
-        table = load_table("finetune-changes", ["id", "outcome", "text"])
+        table = load_table("finetune-changes", ["id", "outcome", "text", "text_pair"])
     except UnavailableError:
         return []
     examples = []
     for outcome in ("fixed", "broken", "still wrong"):
         part = table[table["outcome"] == outcome]
         order = part.assign(size=-part["gain"].abs()).sort_values(["size", "id"])
-        for text in order["text"].head(_TRIED):
-            row = pair.read(text)
+        for texts in pairs_of(order.head(_TRIED)):
+            row = pair.read(*texts)
             if len(row.tokens) <= MAX_TOKENS:
-                title = f"{outcome}: {shorten(printable(text.replace(chr(9), ' / ')), 80)}"
-                examples.append(Example(row, None, title, text))
+                shown = shown_text(*texts)
+                title = f"{outcome}: {shorten(printable(shown), 80)}"
+                examples.append(Example(row, None, title, shown))
                 break
     return examples
 

@@ -21,6 +21,8 @@ from scratchformer.visualization.analysis.predictions import (
     load_predictions,
     load_table,
     names_of,
+    pairs_of,
+    shown_text,
 )
 from scratchformer.visualization.analysis.projection import neighbour_agreement, neighbourhoods
 from scratchformer.visualization.plots.calibration import reliability_diagram
@@ -154,7 +156,9 @@ def _coverage(track: TrackName) -> Iterator[Item]:
 
 
 def _flips(track: TrackName, names: Names, count: int) -> Iterator[Item]:
-    flips = load_table(f"{track}-changes", ["id", "outcome", "text", "label", "before", "after"])
+    words = ["id", "outcome", "text", "text_pair", "label", "before", "after"]
+    flips = load_table(f"{track}-changes", words)
+    flips["text"] = [shown_text(*texts) for texts in pairs_of(flips)]
     for column in ("label", "before", "after"):
         flips[column] = names.show(flips[column])
     flips = flips.rename(columns=lambda name: name.replace("probability_", "score_"))
@@ -216,7 +220,9 @@ def _rows_map(
     if len(table) > points:
         table = table.sample(points, random_state=seed).sort_index()
     labels = np.array(names.show(table["label"]))
-    read = input_table(encode_texts(pair.inputs, table["text"].tolist()))
+    texts = pairs_of(table)
+    seconds = [second for _, second in texts if second is not None] or None
+    read = input_table(encode_texts(pair.inputs, [text for text, _ in texts], seconds))
     panels = []
     for side, model in (("before", pair.before), ("after", pair.after)):
         vectors = embed(encoder_of(model), read, _BATCH)

@@ -32,9 +32,9 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         exact = widest_float(logits.device)
         gradient = torch.softmax(logits, dim=-1)
         # logsumexp from numbers at hand: log p = z - logsumexp(z), taken where p is largest
-        # (at least 1/V), so that the logarithm is never near zero.
-        largest, where = logits.max(dim=-1)
-        log_sum = largest - gradient[rows, where].log()
+        # (at least 1/V), so that the logarithm is never near zero. Two maxima without their places
+        # take a tenth of the time of one with it.
+        log_sum = logits.amax(dim=-1) - gradient.amax(dim=-1).log()
         right = logits[rows, target]
         loss = log_sum.sum(dtype=exact) - (1 - smoothing) * right.sum(dtype=exact)
         gradient[rows, target] -= 1 - smoothing

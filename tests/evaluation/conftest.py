@@ -179,6 +179,7 @@ def workplace(
         changes = {"bootstrap_resamples": 100, "batch_size": 16}
         params = params.model_copy(
             update={
+                "run": params.run.model_copy(update={"threads": 1}),
                 "evaluate": params.evaluate.model_copy(update=changes),
                 "pretrained": params.pretrained.model_copy(
                     update={"kind": "folder", "name": "models/pretrained"}

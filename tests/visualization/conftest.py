@@ -74,7 +74,10 @@ def make_workspace(
         pretrained = params.pretrained.model_copy(
             update={"kind": "folder", "name": str(tiny_bert)}
         )
-        return params.model_copy(update={"visualize": visible, "pretrained": pretrained})
+        run = params.run.model_copy(update={"threads": 1})
+        return params.model_copy(
+            update={"run": run, "visualize": visible, "pretrained": pretrained}
+        )
 
     return make
 

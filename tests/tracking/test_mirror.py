@@ -9,8 +9,9 @@ from filelock import FileLock
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.record.dvc_record import dvc_hash
+from scratchformer.tracking.live.child import Child, begin
 from scratchformer.tracking.live.execution import ProcessId
-from scratchformer.tracking.mirror.parent import stages_before
+from scratchformer.tracking.mirror.parent import settle, stages_before
 from scratchformer.tracking.mirror.store import Store, store_uri
 from scratchformer.tracking.server import share_columns
 
@@ -90,7 +91,8 @@ def test_a_stage_that_ends_well(pipeline: Workspace) -> None:
         key for key in parent.data.params if key.startswith(("run.", "train_scratch."))
     }
     assert runs.curve(child, "train.loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
-    assert runs.curve(child, "valid.loss")[-1] == (3, 0.5)
+    # The summary names the same number; it is no further point of the curve.
+    assert runs.curve(child, "valid.loss") == [(1, 0.5), (2, 0.5), (3, 0.5)]
     assert child.data.tags["why"] == "patience"
     assert runs.files(child) == {"samples/rows.txt", "scratch/training.json", "tables/samples.json"}
     (used,) = child.inputs.dataset_inputs
@@ -199,6 +201,37 @@ def test_killed_work_is_continued_in_the_same_run_without_a_second_value(
     assert child.data.tags["scratchformer.continued"] == "1"
     expected = [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (5, 9.0)]
     assert runs.curve(child, "loss") == expected
+
+
+def test_the_oldest_interrupted_run_is_continued_and_closed_by_its_owner_alone(
+    workspace: Workspace,
+) -> None:
+    store, work = Store(workspace.path, "scratchformer"), "the same work"
+
+    parent = store.create_run("one", {"scratchformer.kind": "pipeline"}, 0.0)
+
+    def start(process: ProcessId) -> Child:
+        with store.lock:
+            return begin(store, "train_scratch", parent, work, {}, process)
+
+    def status(run_id: str) -> str:
+        return str(store.client.get_run(run_id).info.status)
+
+    owners = [ProcessId("elsewhere", 7, float(started)) for started in (1, 2, 3)]
+    first, rival = start(owners[0]), start(owners[1])  # the rival finds the training busy
+    assert first.run_id != rival.run_id
+    rival.finish("FAILED", owners[1])
+    first.finish("KILLED", owners[0])
+    again = start(owners[2])
+    assert again.run_id == first.run_id and status(again.run_id) == "RUNNING"
+    first.finish("KILLED", owners[0])  # a writer that comes late
+    settle(store, parent)
+    assert status(again.run_id) == status(parent) == "RUNNING"  # although the rival has failed
+    again.finish("FINISHED", owners[2])
+    settle(store, parent)
+    assert [status(each) for each in (again.run_id, rival.run_id, parent)] == [
+        "FINISHED", "FAILED", "FAILED",
+    ]  # fmt: skip
 
 
 def test_a_summary_that_is_sent_again_has_one_value(pipeline: Workspace) -> None:

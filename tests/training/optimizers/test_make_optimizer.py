@@ -4,8 +4,11 @@ import os
 from typing import Any, get_args
 
 import pytest
+import torch
+from pydantic import TypeAdapter
 from tests.committed import DEFAULT_PARAMS
 from tests.training.conftest import assert_same_bytes
+from torch import nn
 
 from scratchformer.base.errors import Interrupted, ParamsError
 from scratchformer.params import OptimizerSettings, read_yaml
@@ -13,9 +16,12 @@ from scratchformer.params.optimizers import AdamOptimizer
 from scratchformer.params.reading import parse_params
 from scratchformer.training.gates.rate import rate_bracket
 from scratchformer.training.gates.subject import Subject
+from scratchformer.training.optimizers.explicit import ExplicitOptimizer
 from scratchformer.training.optimizers.optimizer import (
     OPTIMIZERS,
+    make_optimizer,
     optimizer_tensors,
+    set_learning_rate,
     state_bytes,
 )
 
@@ -66,6 +72,44 @@ def test_a_training_resumes_to_the_same_bytes(training, choice):
     kept = optimizer_tensors(alone.model, alone.optimizer)
     size = sum(t.numel() * t.element_size() for name, t in kept.items() if name[:5] != "step.")
     assert size == state_bytes(alone.model, alone.settings.optimizer)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"kind": "adamw", "betas": [0.7, 0.95], "epsilon": 0.001},
+        {"kind": "adam", "betas": [0.7, 0.95], "epsilon": 0.001},
+        {"kind": "sgd", "momentum": 0.8, "nesterov": True},
+        {"kind": "adafactor"},
+    ],
+    ids=lambda choice: choice["kind"],
+)
+def test_torchs_kernel_and_our_lines_are_set_up_alike(choice: dict[str, Any]) -> None:
+    """The constants reach both, and both pull matrices towards zero and nothing else."""
+    values = {"learning_rate": 0.1, "weight_decay": 0.3, **choice}
+    found = []
+    for implementation in ("fused", "explicit"):
+        section = {**values, "implementation": implementation}
+        settings = TypeAdapter(OptimizerSettings).validate_python(section)
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2, bias=False))
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        optimizer = make_optimizer(model, settings)
+        assert isinstance(optimizer, ExplicitOptimizer) == (implementation == "explicit")
+        set_learning_rate(optimizer, 0.1)
+        for _ in range(3):
+            for place, parameter in enumerate(model.parameters()):
+                moved = place < 2  # the first layer; the others feel decay alone
+                parameter.grad = moved * torch.randn_like(parameter)
+            optimizer.step()
+        found.append(list(model.parameters()))
+        matrix, bias, gain, shift, last = (
+            torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)
+        )
+        assert (matrix, bias, gain, shift, last) == (False, False, True, True, False)
+        assert model[2].weight.norm() < before[4].norm()
+    for fused, explicit in zip(*found, strict=True):
+        torch.testing.assert_close(fused, explicit, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("choice", [CHOICES[4], CHOICES[-1]], ids=["sgd", "muon"])

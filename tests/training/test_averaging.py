@@ -1,12 +1,15 @@
 """Averages of weights: recomputed from the weights of each step, and the same after a kill."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tests.training.conftest import assert_same_bytes
+from torch import nn
 
 from scratchformer.base.errors import Interrupted
+from scratchformer.training.averaging import make_averaging
 
 EXPONENTIAL = {"kind": "exponential", "decay": 0.7}
 LAST = {"kind": "last", "validations": 2}
@@ -77,3 +80,17 @@ def test_a_training_resumes_to_the_same_bytes(training, averaging):
     resumed = training(averaging=averaging)
     assert resumed.run() == expected
     assert_same_bytes(resumed, alone)
+
+
+def test_a_rollback_forgets_all_weights_but_those_it_went_back_to():
+    average = make_averaging(SimpleNamespace(kind="last", validations=3))
+    weights = {"w": nn.Parameter(torch.zeros(2))}
+
+    def validated(value: float) -> float:
+        weights["w"].data.fill_(value)
+        return float(average.at_validation(weights)["w"][0])
+
+    assert [validated(1.0), validated(3.0)] == [1.0, 2.0]
+    weights["w"].data.fill_(5.0)
+    average.restart(weights)
+    assert validated(7.0) == 6.0  # of 5 and 7: 1 and 3 are gone

@@ -127,7 +127,7 @@ def test_two_processes_make_the_updates_of_one(workplace: Path) -> None:
         assert reports[0][key] == reports[1][key]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_sequences_count_their_tokens_together(workplace: Path, copies: pa.Table) -> None:
     """Answers differ in length, so two equal shares of rows are not equal shares of the loss."""
     from transformers import T5Config, T5ForConditionalGeneration
@@ -155,7 +155,7 @@ def test_sequences_count_their_tokens_together(workplace: Path, copies: pa.Table
     assert max(abs(begin[name] - mine[name]).max() for name in begin) > 5e-3
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_two_processes_stop_together_and_go_on_as_if_undisturbed(workplace: Path) -> None:
     change(workplace, epochs=20, patience=20, batch_size=4)  # 9 updates an epoch
     undisturbed, _ = train(workplace, TWO)

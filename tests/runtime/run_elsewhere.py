@@ -63,7 +63,10 @@ def train(folder: Path, task: str) -> Training:
     tables = [make_copy_table(60), make_copy_table(12, seed=9)]
     if task == "classification":
         tables = [labelled(table) for table in tables]
-    info = {**INFO, "task": task, "num_labels": 3}
+    info = dict(INFO)
+    if task == "classification":
+        del info["target_vocab_size"], info["max_target_length"]
+        info |= {"task": task, "num_labels": 3}
     batches, valid = (TokenBatches(table, settings.batch_tokens, 1) for table in tables)
     objective = build_objective(settings, info, valid, 1)
 

@@ -16,7 +16,7 @@ from tests.training.conftest import make_stage_folder
 from scratchformer.base.files import sha256
 from scratchformer.training.gates import GATES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(600)]
 
 STAGE = [sys.executable, "-m", "scratchformer.stages.train_scratch"]
 OUTPUTS = [
@@ -93,7 +93,6 @@ def test_killed_processes_end_their_peer_and_the_next_run_goes_on(tmp_path: Path
     assert digests(folder) == digests(undisturbed)
 
 
-@pytest.mark.release
 @pytest.mark.parametrize("to_all", [True, False])
 def test_one_signal_stops_both_after_their_update(tmp_path: Path, to_all: bool) -> None:
     """SIGTERM to the stage, or to one of its processes."""

@@ -173,6 +173,7 @@ def test_another_place_hash_seed_locale_and_time_zone_give_the_same_bytes(
     assert folder.digests() == undisturbed
 
 
+@pytest.mark.release
 def test_dvc_killed_alone_and_then_its_trainer(folder: Folder, undisturbed: dict[str, str]) -> None:
     folder.put_under_dvc()
     dvc = folder.start(REPRO)
@@ -278,6 +279,7 @@ class FinetuneFolder(Folder):
         )  # fmt: skip
 
 
+@pytest.mark.release
 def test_finetune_survives_kills_and_signals_under_dvc(
     tmp_path: Path, tiny_bert: Path, rows: pa.Table, empty_database: Path
 ) -> None:

@@ -279,6 +279,7 @@ def queued(experimented: Repository) -> Repository:
     return experimented
 
 
+@pytest.mark.release
 def test_queued_experiments_are_mirrored_to_the_checkout(queued: Repository) -> None:
     runs = queued.runs()
     parents = {run.info.run_name: run for run in runs.parents()}

@@ -48,10 +48,10 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     more = machine.facts()
     if world_size() > 1:
         more["processes"] = world_size()  # other sums, other dropout
-    for path in INPUTS[1:3]:
-        run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
     session = training_session("finetune", sections, inputs, more, libraries)
     with joined(), session as checkpoints:
+        for path in INPUTS[1:3]:
+            run.log_input(path.stem, path, "training" if path.stem == "train" else "validation")
         rows, held_out = (open_split("finetune", split) for split in ("train", "valid"))
         task = MAKERS[info["task"]](params.pretrained, info, rows, held_out, params.run.seed)
         model = task.model

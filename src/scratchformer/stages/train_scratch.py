@@ -30,10 +30,10 @@ def train_scratch(params: Params, run: "StageRun") -> Summary:
     here = params.run
     machine = open_machine(here.device, here.threads, here.precision, here.compile)
     sections = {"run": params.run, "train_scratch": params.train_scratch}
-    for split, path in SPLITS.items():
-        run.log_input(split, path, "training" if split == "train" else "validation")
     session = training_session("train_scratch", sections, INPUTS, machine.facts())
     with joined(), session as checkpoints:
+        for split, path in SPLITS.items():
+            run.log_input(split, path, "training" if split == "train" else "validation")
         training = _training(params, checkpoints, run)
         training.run()
         if rank():

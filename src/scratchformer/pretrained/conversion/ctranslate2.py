@@ -5,8 +5,8 @@ last one. Ours is the first, so the weights are handed over under the names of i
 `TransformerSpec` instead. This also keeps what no family of `transformers` has: SwiGLU, RMSNorm,
 and a vocabulary for each side. W^Q|W^K|W^V lie side by side there as they do here.
 
-`write_folder` adds our tokenizers and inputs.json, so that `scratchformer predict --model` reads
-the folder like any other model.
+`export_ctranslate2` adds our tokenizers and inputs.json, so that `scratchformer predict --model`
+reads the folder like any other model.
 """
 
 import shutil
@@ -15,12 +15,13 @@ from typing import Any
 
 from torch import Tensor
 
-from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.base.errors import ParamsError
 from scratchformer.base.files import write_whole_folder
 from scratchformer.pretrained.conversion.equivalent_models import NEVER
+from scratchformer.pretrained.conversion.export import load_to_export
 from scratchformer.text.rules import RULES_FILE
-from scratchformer.text.tokenizers import SPECIAL_TOKENS, TokenizerPair, load_tokenizers
-from scratchformer.transformer import Transformer, TransformerConfig, load_model
+from scratchformer.text.tokenizers import SPECIAL_TOKENS, TokenizerPair
+from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer.fused_linear import FusedLinear
 
 ARCHITECTURE = "CTranslate2"
@@ -49,14 +50,7 @@ def export_ctranslate2(model: Path, folder: Path) -> None:
         ParamsError: CTranslate2 is not installed, or lacks a layer of the model.
     """
     import_ctranslate2()
-    if folder.exists():
-        raise DataError(f"{folder}: exists already; remove it or choose another name")
-    try:
-        ours, tokenizers = load_model(model), load_tokenizers(model)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{model}: not a model from scratch: {error}") from None
-    if not isinstance(ours, Transformer) or tokenizers.target is None:
-        raise DataError(f"{model}: expected an encoder-decoder, found {type(ours).__name__}")
+    ours, tokenizers = load_to_export(model, folder)
     spec = to_ctranslate2(ours, tokenizers)
     with write_whole_folder(folder) as whole:
         spec.save(str(whole))

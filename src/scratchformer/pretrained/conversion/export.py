@@ -6,8 +6,25 @@ from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import write_whole_folder
 from scratchformer.pretrained.conversion import to_transformers
 from scratchformer.pretrained.hub.reading import quiet_transformers
-from scratchformer.text.tokenizers import SPECIAL_TOKENS, load_tokenizers
+from scratchformer.text.tokenizers import SPECIAL_TOKENS, TokenizerPair, load_tokenizers
 from scratchformer.transformer import Transformer, load_model
+
+
+def load_to_export(model: Path, folder: Path) -> tuple[Transformer, TokenizerPair]:
+    """The model and both its tokenizers, to be written into a new `folder`.
+
+    Raises:
+        DataError: `folder` is there already, or `model` is no encoder-decoder from scratch.
+    """
+    if folder.exists():
+        raise DataError(f"{folder}: exists already; remove it or choose another name")
+    try:
+        ours, tokenizers = load_model(model), load_tokenizers(model)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{model}: not a model from scratch: {error}") from None
+    if not isinstance(ours, Transformer) or tokenizers.target is None:
+        raise DataError(f"{model}: expected an encoder-decoder, found {type(ours).__name__}")
+    return ours, tokenizers
 
 
 def export_transformers(model: Path, folder: Path) -> None:
@@ -23,14 +40,8 @@ def export_transformers(model: Path, folder: Path) -> None:
     """
     from transformers import PreTrainedTokenizerFast
 
-    if folder.exists():
-        raise DataError(f"{folder}: exists already; remove it or choose another name")
-    try:
-        ours, tokenizers = load_model(model), load_tokenizers(model)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{model}: not a model from scratch: {error}") from None
-    if not isinstance(ours, Transformer) or tokenizers.target is None:
-        raise DataError(f"{model}: expected an encoder-decoder, found {type(ours).__name__}")
+    ours, tokenizers = load_to_export(model, folder)
+    assert tokenizers.target is not None
     if tokenizers.source.to_str() != tokenizers.target.to_str():
         raise ParamsError(
             f"{model}: source and target have separate vocabularies, but a tokenizer of "

@@ -13,7 +13,7 @@ from tests.data.conftest import Project
 from scratchformer.base.tasks import TaskName
 from scratchformer.data.preparation.rows import BadRow, RawRow
 from scratchformer.data.sources.files import open_files
-from scratchformer.data.sources.text_lines import MAX_LINE_BYTES, read_lines
+from scratchformer.data.sources.formats.text_lines import MAX_LINE_BYTES, read_lines
 from scratchformer.params import FilesSource, load_params
 from scratchformer.stages.prepare import prepare
 from scratchformer.tracking import StageRun

@@ -15,7 +15,7 @@ OPENERS = {"load_split", "iterate_split", "open_split"}
 # prepare and tokenize make the split and treat its rows like all others; evaluate scores it.
 STAGES = tuple(f"stages/{name}.py" for name in ("prepare", "tokenize", "evaluate"))
 # A search runs these stages for a trial and deletes the split before the trial begins.
-MAY_OPEN_IT = ("data/", "evaluation/", "search/inputs.py", *STAGES)
+MAY_OPEN_IT = ("data/", "evaluation/", "search/runs/inputs.py", *STAGES)
 CHOSEN_ON = {"train", "valid"}
 
 

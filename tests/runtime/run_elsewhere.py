@@ -39,12 +39,12 @@ from scratchformer.training.build import build_objective
 from scratchformer.training.gates import pass_gates
 from scratchformer.training.loop import Training
 from scratchformer.transformer import load_model
-from scratchformer.visualization.analysis.attention import (
+from scratchformer.visualization.analysis.inspection.attention import (
     pretrained_attention,
     scratch_attention,
     token_embeddings,
 )
-from scratchformer.visualization.analysis.model_input import model_input
+from scratchformer.visualization.analysis.inspection.model_input import model_input
 
 WORDS = ["abba", "cab", "dada", "a"]
 

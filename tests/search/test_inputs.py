@@ -10,9 +10,9 @@ from tests.training.conftest import make_settings
 
 from scratchformer.base.files import read_json, write_json
 from scratchformer.params import GateName, Params, load_params
-from scratchformer.search import inputs
 from scratchformer.search import trial as trials
 from scratchformer.search.confirmation import plan
+from scratchformer.search.runs import inputs
 from scratchformer.search.space import Space
 from scratchformer.search.study import open_study
 from scratchformer.stages.prepare import prepare

@@ -12,11 +12,11 @@ from scratchformer.base.errors import ParamsError
 from scratchformer.base.files import read_json
 from scratchformer.params import Params, load_params
 from scratchformer.search import trial as trials
-from scratchformer.search.checkout import params_with
 from scratchformer.search.ladder import run
 from scratchformer.search.ladder.compute import flops_of_training
 from scratchformer.search.ladder.fit import fit_law
 from scratchformer.search.ladder.sizes import sizes_of
+from scratchformer.search.runs.checkout import params_with
 
 __all__ = ["params"]
 

@@ -11,8 +11,8 @@ from tests.search.test_search import RATE, params, space_of
 
 from scratchformer.base.files import write_json
 from scratchformer.params import Params
-from scratchformer.search import importance
-from scratchformer.search.report import page_of, write_page
+from scratchformer.search.report import importance
+from scratchformer.search.report.page import page_of, write_page
 from scratchformer.search.study import open_study
 
 __all__ = ["params"]

@@ -18,8 +18,8 @@ from scratchformer.base.files import read_json, write_json
 from scratchformer.base.layout import TRACKS
 from scratchformer.params import GateName, Params, load_params
 from scratchformer.search import trial as trials
-from scratchformer.search.checkout import make_folder, params_with, train_in
 from scratchformer.search.confirmation import Setting, compare, plan, verdict, write_results
+from scratchformer.search.runs.checkout import make_folder, params_with, train_in
 from scratchformer.search.space import Space
 from scratchformer.search.study import open_study
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scratchformer.visualization.plots.attention import attention_grid, attention_map
-from scratchformer.visualization.plots.token_bars import token_bars
+from scratchformer.visualization.plots.inspection.attention import attention_grid, attention_map
+from scratchformer.visualization.plots.inspection.token_bars import token_bars
 
 from .conftest import overlapping
 

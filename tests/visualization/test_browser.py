@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from scratchformer.visualization.analysis.attention import Attention
+from scratchformer.visualization.analysis.inspection.attention import Attention
 from scratchformer.visualization.html import csp_hash, read_files
 from scratchformer.visualization.report import page as page_folder
 from scratchformer.visualization.report.page.items import (

@@ -15,9 +15,9 @@ from scratchformer.params import Params
 from scratchformer.pretrained.hub.inputs import load_inputs
 from scratchformer.pretrained.hub.reading import load_tokenizer_folder
 from scratchformer.text.rules import InputRules
-from scratchformer.visualization.analysis.attention import pretrained_attention
-from scratchformer.visualization.analysis.attribution import integrated_gradients
-from scratchformer.visualization.analysis.model_input import ModelInput, model_input
+from scratchformer.visualization.analysis.inspection.attention import pretrained_attention
+from scratchformer.visualization.analysis.inspection.attribution import integrated_gradients
+from scratchformer.visualization.analysis.inspection.model_input import ModelInput, model_input
 from scratchformer.visualization.analysis.predictions import UnavailableError
 from scratchformer.visualization.report.page.items import Missing, Picture, Section
 from scratchformer.visualization.report.tasks import TASK_SECTIONS

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scratchformer.visualization.analysis.attention import SOURCE, Attention
-from scratchformer.visualization.analysis.head_roles import ORDER, head_roles
+from scratchformer.visualization.analysis.inspection.attention import SOURCE, Attention
+from scratchformer.visualization.analysis.inspection.head_roles import ORDER, head_roles
 
 N = 6
 

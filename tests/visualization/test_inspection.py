@@ -16,15 +16,18 @@ from scratchformer.pretrained.models.loading import load_encoder, load_finetuned
 from scratchformer.text.inputs import load_scratch_inputs
 from scratchformer.text.tokenizers import BOS_ID, load_tokenizers
 from scratchformer.transformer import Transformer, collect_attention, load_model
-from scratchformer.visualization.analysis.attention import (
+from scratchformer.visualization.analysis.examples import MAX_TOKENS, choose_examples
+from scratchformer.visualization.analysis.inspection.attention import (
     pretrained_attention,
     scratch_attention,
     token_embeddings,
 )
-from scratchformer.visualization.analysis.attention_summary import attention_rollout, sharpest_layer
-from scratchformer.visualization.analysis.attribution import integrated_gradients
-from scratchformer.visualization.analysis.examples import MAX_TOKENS, choose_examples
-from scratchformer.visualization.analysis.model_input import model_input
+from scratchformer.visualization.analysis.inspection.attention_summary import (
+    attention_rollout,
+    sharpest_layer,
+)
+from scratchformer.visualization.analysis.inspection.attribution import integrated_gradients
+from scratchformer.visualization.analysis.inspection.model_input import model_input
 from scratchformer.visualization.analysis.predictions import UnavailableError
 
 Make = Callable[[TaskName], Params]

@@ -5,13 +5,17 @@ import itertools
 import numpy as np
 import pytest
 
-from scratchformer.visualization.analysis.projection import (
+from scratchformer.visualization.analysis.inspection.projection import (
     neighbour_agreement,
     neighbourhoods,
     principal_components,
 )
-from scratchformer.visualization.analysis.tokens import token_kinds
-from scratchformer.visualization.plots.embeddings import MAX_TOKEN_LABELS, sentence_map, token_map
+from scratchformer.visualization.analysis.inspection.tokens import token_kinds
+from scratchformer.visualization.plots.inspection.embeddings import (
+    MAX_TOKEN_LABELS,
+    sentence_map,
+    token_map,
+)
 
 from .conftest import texts_of
 

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from scratchformer.visualization.analysis.attention import Attention
+from scratchformer.visualization.analysis.inspection.attention import Attention
 from scratchformer.visualization.analysis.predictions import UnavailableError
 from scratchformer.visualization.plots.style import save
 from scratchformer.visualization.report.first_screen import Answer, Check, FirstScreen, Number

@@ -18,7 +18,7 @@ from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import write_whole
 from scratchformer.base.terminal import visible
 from scratchformer.data.sources.formats import FORMATS, format_of
-from scratchformer.data.sources.whole_rows import WholeRow
+from scratchformer.data.sources.formats.whole_rows import WholeRow
 from scratchformer.prediction.answers import Answer
 
 Write = Callable[[WholeRow, str, list[Answer]], None]

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from scratchformer.base.errors import ParamsError
-from scratchformer.data.sources.whole_rows import WholeRow
+from scratchformer.data.sources.formats.whole_rows import WholeRow
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from scratchformer.base.choices import nearest
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.data.preparation.contract import canonical
 from scratchformer.data.sources.formats import FORMATS, format_of
-from scratchformer.data.sources.text_lines import STDIN
-from scratchformer.data.sources.whole_rows import TEXT, WholeRow
+from scratchformer.data.sources.formats.text_lines import STDIN
+from scratchformer.data.sources.formats.whole_rows import TEXT, WholeRow
 from scratchformer.prediction.answers import Answer
 from scratchformer.prediction.models import load_predictor
 from scratchformer.prediction.rows_out import check_target, row_writer

@@ -2,12 +2,11 @@
 
     space       the file that says what is tried: keys of params.yaml and their values
     study       the record of all trials, kept by Optuna in a journal file or a database
-    checkout    the folder in which one training runs, with its own params.yaml
-    inputs      the rows of a trial: those of the checkout, or made again for its values
+    runs/       one training: the folder in which it runs, its rows, its process
     trial       a trial is claimed, trained, reported; one of a dead process is taken up again
     confirmation  the best settings trained again with fresh seeds, and what that shows
     pool        several processes at once, and the table that a person watches
-    report      the page of a search, with `importance` and `figures`
+    report/     the page of a search: its figures, and which keys matter
     ladder/     the same recipe at four sizes, and what ten times the compute should reach
     mirror      a search in MLflow, read from its record; `watching` starts it now and then
 """

@@ -21,8 +21,8 @@ from scratchformer.base.terminal import Summary
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params
 from scratchformer.params.presets import PRESETS
-from scratchformer.search.checkout import RESULT, make_folder, params_with
-from scratchformer.search.inputs import inputs_root
+from scratchformer.search.runs.checkout import RESULT, make_folder, params_with
+from scratchformer.search.runs.inputs import inputs_root
 from scratchformer.search.space import Space, Values
 from scratchformer.search.study import REPORT, folder_of
 

@@ -21,8 +21,8 @@ from scratchformer.search.confirmation import (
     plan,
     write_results,
 )
-from scratchformer.search.processes import LOOK, end_all, run_folders, start
-from scratchformer.search.report import row_of, write_page
+from scratchformer.search.report.page import row_of, write_page
+from scratchformer.search.runs.processes import LOOK, end_all, run_folders, start
 from scratchformer.search.space import Space, load_space
 from scratchformer.search.study import budget, folder_of, import_optuna, open_study
 from scratchformer.search.trial import NOTHING_LEFT

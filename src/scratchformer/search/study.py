@@ -15,7 +15,7 @@ from scratchformer.base.files import write_json
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params
 from scratchformer.runtime.randomness import derive_seed
-from scratchformer.search.checkout import fingerprint
+from scratchformer.search.runs.checkout import fingerprint
 from scratchformer.search.space import Space
 
 SEARCHES = Path(".search")

@@ -22,8 +22,8 @@ from scratchformer.base.measures import MEASURES
 from scratchformer.base.terminal import say
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params, load_params
-from scratchformer.search.checkout import make_folder, params_with, train_in
-from scratchformer.search.inputs import inputs_root
+from scratchformer.search.runs.checkout import make_folder, params_with, train_in
+from scratchformer.search.runs.inputs import inputs_root
 from scratchformer.search.space import Space, load_space
 from scratchformer.search.study import budget, folder_of, open_study
 

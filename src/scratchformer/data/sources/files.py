@@ -12,8 +12,7 @@ from scratchformer.base.errors import ParamsError
 from scratchformer.base.layout import SPLITS, SplitName
 from scratchformer.base.tasks import TASKS, TaskName
 from scratchformer.data.preparation.rows import Corpus, SplitReader
-from scratchformer.data.sources import parallel_text
-from scratchformer.data.sources.formats import FORMATS, format_of
+from scratchformer.data.sources.formats import FORMATS, format_of, parallel_text
 from scratchformer.params import FileFormat, FilesSource, HubSource
 
 

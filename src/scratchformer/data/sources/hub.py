@@ -17,7 +17,7 @@ from scratchformer.base.tasks import TASKS, TaskName
 from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow, SplitReader
 from scratchformer.data.sources.columns import demand_columns
 from scratchformer.data.sources.files import wanted_columns
-from scratchformer.data.sources.parquet import rows_of
+from scratchformer.data.sources.formats.parquet import rows_of
 from scratchformer.params import HubSource
 
 

@@ -13,12 +13,12 @@ from scratchformer.base.layout import REPORTS, TRACKS
 from scratchformer.base.terminal import Summary, say
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params, load_params
-from scratchformer.search.checkout import RESULT, fingerprint, make_folder, params_with
 from scratchformer.search.ladder.compute import flops_of_training
 from scratchformer.search.ladder.fit import CONFIDENCE, Interval, fit_law
 from scratchformer.search.ladder.picture import ladder_figure
 from scratchformer.search.ladder.sizes import Size, sizes_of
-from scratchformer.search.processes import run_folders
+from scratchformer.search.runs.checkout import RESULT, fingerprint, make_folder, params_with
+from scratchformer.search.runs.processes import run_folders
 from scratchformer.search.study import SEARCHES
 from scratchformer.visualization.plots.style import save
 

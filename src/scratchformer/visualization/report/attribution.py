@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from scratchformer.data.preparation.prepared import Info
-from scratchformer.visualization.analysis.attribution import integrated_gradients
+from scratchformer.visualization.analysis.inspection.attribution import integrated_gradients
+from scratchformer.visualization.plots.inspection.token_bars import token_bars
 from scratchformer.visualization.plots.labels import printable
-from scratchformer.visualization.plots.token_bars import token_bars
 from scratchformer.visualization.report.page.items import Item, Picture
 from scratchformer.visualization.report.pretrained import PretrainedPair, example_rows
 

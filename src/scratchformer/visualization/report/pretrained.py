@@ -8,10 +8,13 @@ from scratchformer.base.tasks import TASKS, Task
 from scratchformer.data.preparation.prepared import Info
 from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.text.inputs import ModelInputs
-from scratchformer.visualization.analysis.attention import Attention, pretrained_attention
-from scratchformer.visualization.analysis.attention_summary import attention_rollout
 from scratchformer.visualization.analysis.examples import MAX_TOKENS, choose_examples
-from scratchformer.visualization.analysis.model_input import ModelInput, model_input
+from scratchformer.visualization.analysis.inspection.attention import (
+    Attention,
+    pretrained_attention,
+)
+from scratchformer.visualization.analysis.inspection.attention_summary import attention_rollout
+from scratchformer.visualization.analysis.inspection.model_input import ModelInput, model_input
 from scratchformer.visualization.analysis.predictions import (
     UnavailableError,
     load_predictions,
@@ -20,9 +23,9 @@ from scratchformer.visualization.analysis.predictions import (
     right_rows,
     shown_text,
 )
-from scratchformer.visualization.plots.attention import attention_grid
+from scratchformer.visualization.plots.inspection.attention import attention_grid
+from scratchformer.visualization.plots.inspection.token_bars import token_bars
 from scratchformer.visualization.plots.labels import printable, shorten
-from scratchformer.visualization.plots.token_bars import token_bars
 from scratchformer.visualization.report.page.items import (
     Atlas,
     AtlasExample,

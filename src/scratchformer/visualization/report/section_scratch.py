@@ -12,22 +12,22 @@ from scratchformer.data.tokenized.texts import encode_texts
 from scratchformer.runtime.device import device_of
 from scratchformer.text.inputs import ModelInputs
 from scratchformer.text.tokenizers import SPECIAL_TOKENS
-from scratchformer.visualization.analysis.attention import (
+from scratchformer.visualization.analysis.examples import MAX_TOKENS, choose_examples
+from scratchformer.visualization.analysis.inspection.attention import (
     Attention,
     scratch_attention,
     token_embeddings,
 )
-from scratchformer.visualization.analysis.attention_summary import sharpest_layer
-from scratchformer.visualization.analysis.examples import MAX_TOKENS, choose_examples
+from scratchformer.visualization.analysis.inspection.attention_summary import sharpest_layer
+from scratchformer.visualization.analysis.inspection.projection import principal_components
+from scratchformer.visualization.analysis.inspection.tokens import token_kinds
 from scratchformer.visualization.analysis.predictions import (
     UnavailableError,
     load_predictions,
     right_rows,
 )
-from scratchformer.visualization.analysis.projection import principal_components
-from scratchformer.visualization.analysis.tokens import token_kinds
-from scratchformer.visualization.plots.attention import attention_grid, attention_map
-from scratchformer.visualization.plots.embeddings import token_map
+from scratchformer.visualization.plots.inspection.attention import attention_grid, attention_map
+from scratchformer.visualization.plots.inspection.embeddings import token_map
 from scratchformer.visualization.plots.labels import printable, shorten
 from scratchformer.visualization.report.page.items import (
     Atlas,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from scratchformer.visualization.analysis.attention import SOURCE, Attention
-from scratchformer.visualization.analysis.head_roles import head_roles
+from scratchformer.visualization.analysis.inspection.attention import SOURCE, Attention
+from scratchformer.visualization.analysis.inspection.head_roles import head_roles
 from scratchformer.visualization.plots.labels import token_label
 from scratchformer.visualization.report.page.items import Atlas, AtlasExample
 

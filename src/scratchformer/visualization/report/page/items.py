@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from scratchformer.base.errors import DataError
-from scratchformer.visualization.analysis.attention import Attention
+from scratchformer.visualization.analysis.inspection.attention import Attention
 from scratchformer.visualization.analysis.predictions import UnavailableError
 
 

@@ -16,6 +16,10 @@ from scratchformer.pretrained.hub.inputs import load_inputs
 from scratchformer.pretrained.hub.reading import load_tokenizer_folder
 from scratchformer.pretrained.inference import embed
 from scratchformer.pretrained.models.loading import encoder_of, load_encoder, load_finetuned
+from scratchformer.visualization.analysis.inspection.projection import (
+    neighbour_agreement,
+    neighbourhoods,
+)
 from scratchformer.visualization.analysis.predictions import (
     Names,
     load_predictions,
@@ -24,11 +28,10 @@ from scratchformer.visualization.analysis.predictions import (
     pairs_of,
     shown_text,
 )
-from scratchformer.visualization.analysis.projection import neighbour_agreement, neighbourhoods
 from scratchformer.visualization.plots.calibration import reliability_diagram
 from scratchformer.visualization.plots.confusion import confusion_matrix
 from scratchformer.visualization.plots.coverage import coverage_curve
-from scratchformer.visualization.plots.embeddings import sentence_map
+from scratchformer.visualization.plots.inspection.embeddings import sentence_map
 from scratchformer.visualization.plots.subgroup_deltas import subgroup_deltas
 from scratchformer.visualization.report.attribution import attribution_items
 from scratchformer.visualization.report.flips import cut, flip_items

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchformer.visualization.analysis.attention import Attention
+from scratchformer.visualization.analysis.inspection.attention import Attention
 
 CLEAR = 0.4
 """Share of its weight that a head has to spend on one thing to be called after it."""

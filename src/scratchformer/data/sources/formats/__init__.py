@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from scratchformer.base.registry import Registry
 from scratchformer.data.preparation.rows import BadRow, RawRow
-from scratchformer.data.sources import delimited, jsonl, whole_rows
-from scratchformer.data.sources.whole_rows import WholeRow
+from scratchformer.data.sources.formats import delimited, jsonl, whole_rows
+from scratchformer.data.sources.formats.whole_rows import WholeRow
 
 if TYPE_CHECKING:
     from scratchformer.params import FileFormat
@@ -44,7 +44,7 @@ class Format:
 
 
 def _parquet(header: bool) -> Reader:
-    from scratchformer.data.sources import parquet  # pyarrow loads slowly
+    from scratchformer.data.sources.formats import parquet  # pyarrow loads slowly
 
     return parquet.read
 

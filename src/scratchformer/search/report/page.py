@@ -12,9 +12,9 @@ from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json
 from scratchformer.base.layout import REPORTS
 from scratchformer.base.workspace import workspace_root
-from scratchformer.search import figures
-from scratchformer.search.figures import Axis, Point
-from scratchformer.search.importance import Importance, importances
+from scratchformer.search.report import figures
+from scratchformer.search.report.figures import Axis, Point
+from scratchformer.search.report.importance import Importance, importances
 from scratchformer.search.space import Choices, Range, Space
 from scratchformer.search.study import REPORT, folder_of, load_study
 from scratchformer.visualization.report.first_screen import Check, FirstScreen

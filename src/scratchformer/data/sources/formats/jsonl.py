@@ -7,7 +7,7 @@ from typing import Any
 
 from scratchformer.data.preparation.rows import BadRow, RawRow
 from scratchformer.data.sources.columns import demand_columns
-from scratchformer.data.sources.text_lines import TOO_LONG, read_lines
+from scratchformer.data.sources.formats.text_lines import TOO_LONG, read_lines
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | BadRow]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from scratchformer.base.errors import DataError
 from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, RawRow
 from scratchformer.data.sources.columns import demand_columns
-from scratchformer.data.sources.text_lines import is_gzip
+from scratchformer.data.sources.formats.text_lines import is_gzip
 
 
 def read(path: Path, columns: dict[str, str]) -> Iterator[RawRow | BadRow]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from scratchformer.visualization.analysis.projection import Vectors
+from scratchformer.visualization.analysis.inspection.projection import Vectors
 from scratchformer.visualization.plots.labels import printable, shorten, token_label
 from scratchformer.visualization.plots.style import (
     GREY,

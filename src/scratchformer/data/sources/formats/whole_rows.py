@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from scratchformer.base.errors import DataError
 from scratchformer.data.preparation.rows import BadRow
-from scratchformer.data.sources.delimited import ragged, read_records
-from scratchformer.data.sources.jsonl import read_objects
-from scratchformer.data.sources.text_lines import TOO_LONG, read_lines
+from scratchformer.data.sources.formats.delimited import ragged, read_records
+from scratchformer.data.sources.formats.jsonl import read_objects
+from scratchformer.data.sources.formats.text_lines import TOO_LONG, read_lines
 
 Found = TypeVar("Found")
 
@@ -48,7 +48,7 @@ def objects(path: Path) -> Iterator[WholeRow]:
 
 def parquet(path: Path) -> Iterator[WholeRow]:
     """Rows of Parquet."""
-    from scratchformer.data.sources.parquet import read_rows  # pyarrow loads slowly
+    from scratchformer.data.sources.formats.parquet import read_rows  # pyarrow loads slowly
 
     for number, values in read_rows(path):
         yield WholeRow(f"{path}:{number}", list(values), list(values.values()))

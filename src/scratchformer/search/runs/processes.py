@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scratchformer.base.errors import DataError
-from scratchformer.search.checkout import RESULT
+from scratchformer.search.runs.checkout import RESULT
 
 LOOK = 0.5  # seconds between two looks at the processes
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
 
-from scratchformer.search.importance import Importance
+from scratchformer.search.report.importance import Importance
 from scratchformer.visualization.plots.style import (
     BLUE,
     GREY,

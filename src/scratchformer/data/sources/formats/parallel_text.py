@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scratchformer.base.errors import DataError
 from scratchformer.data.preparation.rows import BadRow, RawRow
-from scratchformer.data.sources.text_lines import TOO_LONG, read_lines
+from scratchformer.data.sources.formats.text_lines import TOO_LONG, read_lines
 
 
 def read(source: Path, target: Path) -> Iterator[RawRow | BadRow]:

@@ -23,7 +23,7 @@ from scratchformer.base.layout import PREPARED, PRETRAINED, TOKENIZED, TRACKS, T
 from scratchformer.base.measures import Measure
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params
-from scratchformer.search.checkout import link, params_with
+from scratchformer.search.runs.checkout import link, params_with
 from scratchformer.search.space import Space
 from scratchformer.tracking import StageRun
 

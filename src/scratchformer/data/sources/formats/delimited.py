@@ -16,7 +16,7 @@ from typing import NamedTuple
 from scratchformer.base.errors import DataError
 from scratchformer.data.preparation.rows import BadRow, RawRow
 from scratchformer.data.sources.columns import demand_columns
-from scratchformer.data.sources.text_lines import TOO_LONG, read_lines
+from scratchformer.data.sources.formats.text_lines import TOO_LONG, read_lines
 
 OPEN_QUOTE = (
     "a quotation mark opens this field and does not close it before a comma or the line's end; "

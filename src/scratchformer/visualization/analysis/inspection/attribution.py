@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchformer.visualization.analysis.model_input import ModelInput
+from scratchformer.visualization.analysis.inspection.model_input import ModelInput
 from scratchformer.visualization.analysis.predictions import UnavailableError
 
 if TYPE_CHECKING:

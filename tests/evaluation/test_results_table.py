@@ -85,11 +85,10 @@ def test_mcnemars_test_is_told_where_it_was_made() -> None:
 def test_a_control_that_beats_the_model_is_named_with_its_test() -> None:
     text = render(METRICS)
     assert (
-        "**Letters by their context (IGTree) is better than the model in phoneme error rate: model "
-        "- control +0.4 points [+0.1, +0.7], p = 0.0020.**" in text
+        "- **A control is better than the model: letters by their context (IGTree) in phoneme "
+        "error rate (model - control +0.4 points [+0.1, +0.7], p = 0.0020).**" in text
     )
-    assert "better than the model in word error rate" not in text
-    assert "better than the model in accuracy" not in text
+    assert "(IGTree) in word error rate" not in text
     assert text.count("is better than the model") == 1
     named = [value for name, value in summary_rows(METRICS) if name == "scratch: a control leads"]
     assert len(named) == 1 and "phoneme error rate" in named[0]
@@ -99,7 +98,11 @@ def test_a_control_that_beats_the_model_is_named_with_its_test() -> None:
 def test_a_lead_that_may_be_chance_is_called_so(p_value: float, doubt: bool) -> None:
     values = copy.deepcopy(VALUES)
     values["scratch"]["against"]["igtree"]["per"]["p_value"] = p_value
-    assert ("(by chance, perhaps)" in render(parse_metrics(values))) == doubt
+    metrics = parse_metrics(values)
+    text, rows = render(metrics), summary_rows(metrics)
+    assert ("- A control is ahead of the model, by chance perhaps: letters by" in text) == doubt
+    assert ("is better than the model: letters by" in text) != doubt
+    assert any(value.endswith("(by chance, perhaps)") for _, value in rows) == doubt
 
 
 def test_an_equal_control_does_not_lead() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import markdown
 import pyarrow.parquet as pq
 import pytest
-from tests.visualization.test_report import Page
+from tests.visualization.report.test_report import Page
 
 from scratchformer.evaluation.tables.csv_injection import inert, original
 from scratchformer.stages.evaluate import evaluate

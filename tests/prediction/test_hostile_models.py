@@ -1,6 +1,6 @@
 """A model folder from anybody: `scratchformer predict` refuses it in one line and runs nothing.
 
-Pretrained folders: tests/pretrained/test_loading.py, whose damages are used here again.
+Pretrained folders: tests/pretrained/hub/test_loading.py, whose damages are used here again.
 """
 
 import json
@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.prediction.test_prediction import finetuned, save_scratch
-from tests.pretrained.test_loading import BROKEN, Canary
+from tests.pretrained.hub.test_loading import BROKEN, Canary
 
 from scratchformer.base.errors import ScratchformerError
 from scratchformer.prediction import load_predictor

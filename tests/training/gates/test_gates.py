@@ -23,7 +23,7 @@ from scratchformer.training.gates import GATES, pass_gates, run_gates
 from scratchformer.training.gates.rate import HIGHEST, LOWEST, WARN_BEYOND
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 BUGS = tomllib.loads((HERE / "gate_bugs.toml").read_text(encoding="utf-8"))["bug"]
 NAMES = [gate.name for gate in GATES]
 SIGNS = {"green": "·", "red": "RED", "not judged": "-", "skipped": "s"}

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.visualization.conftest import overlapping
 
 from scratchformer.visualization.plots.inspection.attention import attention_grid, attention_map
 from scratchformer.visualization.plots.inspection.token_bars import token_bars
-
-from .conftest import overlapping
 
 
 def random_maps(layers: int, heads: int, queries: int, keys: int) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 import torch
-from tests.pretrained.test_seq2seq import build
+from tests.pretrained.finetuning.test_seq2seq import build
 from torch.utils.flop_counter import FlopCounterMode
 
 from scratchformer.monitoring.flops import Shape

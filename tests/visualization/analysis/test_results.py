@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from tests.visualization.conftest import metrics_of
+
 from scratchformer.record.metrics import Metrics, TrackScores, parse_metrics
 from scratchformer.visualization.analysis.results import difference_rows, method, scores_of_track
 from scratchformer.visualization.report.page.items import Missing, Picture, Table
 from scratchformer.visualization.report.section_results import results_section
-
-from .conftest import metrics_of
 
 
 def parsed(**scratch: Any) -> Metrics:

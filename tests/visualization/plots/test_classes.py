@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tests.visualization.conftest import effect_table, overlapping, texts_of
 
 from scratchformer.base.measures import MEASURES
 from scratchformer.evaluation.measures.calibration import ReliabilityBin
@@ -10,8 +11,6 @@ from scratchformer.visualization.plots.calibration import reliability_diagram
 from scratchformer.visualization.plots.confusion import confusion_matrix
 from scratchformer.visualization.plots.scores import score_bars
 from scratchformer.visualization.plots.subgroup_deltas import subgroup_deltas
-
-from .conftest import effect_table, overlapping, texts_of
 
 LONG = [f"{n:02d} · Diseases of a system with a name that is too long to write" for n in range(21)]
 

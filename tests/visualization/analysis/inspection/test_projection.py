@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from tests.visualization.conftest import texts_of
 
 from scratchformer.visualization.analysis.inspection.projection import (
     neighbour_agreement,
@@ -16,8 +17,6 @@ from scratchformer.visualization.plots.inspection.embeddings import (
     sentence_map,
     token_map,
 )
-
-from .conftest import texts_of
 
 
 def clusters(rows: int, classes: int = 3, apart: float = 5.0) -> tuple[np.ndarray, np.ndarray]:

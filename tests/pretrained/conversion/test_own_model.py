@@ -16,7 +16,7 @@ from scratchformer.stages.prepare import prepare
 from scratchformer.stages.tokenize import tokenize
 from scratchformer.stages.train_scratch import train_scratch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TRACK = {
     "task": "seq2seq",
     "source": {"kind": "generated", "name": "reverse", "rows": 500},

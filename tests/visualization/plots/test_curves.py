@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from tests.visualization.conftest import histories
 
 from scratchformer.visualization.plots.curves import (
     gradient_norm_curve,
@@ -10,8 +11,6 @@ from scratchformer.visualization.plots.curves import (
     loss_curve,
     score_curves,
 )
-
-from .conftest import histories
 
 
 def test_losses_and_the_best_validation() -> None:

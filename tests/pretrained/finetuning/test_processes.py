@@ -22,7 +22,7 @@ from scratchformer.data.preparation.prepared import Info, Label
 from scratchformer.pretrained.finetuning.collation import collate_share, count_tokens
 from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STAGE = ["-m", "scratchformer.stages.finetune"]
 ALONE = [sys.executable, *STAGE]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]

@@ -3,7 +3,7 @@
 Writes JSON: bug → gate → [state, what was found]; the untouched package has the name "".
 Each bug gets a process of its own, forked from one that has the libraries loaded already.
 
-    python tests/training/gate_matrix.py OUTPUT.json
+    python tests/training/gates/gate_matrix.py OUTPUT.json
 """
 
 import importlib.util
@@ -41,8 +41,8 @@ def outcomes_of(package_parent: Path | None) -> dict[str, tuple[str, str]]:
     """The gates of the package in this folder, on the tiny training of conftest.py."""
     if package_parent is not None:
         sys.path.insert(0, str(package_parent))
-    sys.path.append(str(HERE.parents[1]))  # conftest.py imports from `tests`
-    tiny = load(HERE / "conftest.py")
+    sys.path.append(str(HERE.parents[2]))  # conftest.py imports from `tests`
+    tiny = load(HERE.parent / "conftest.py")
     from scratchformer import training
     from scratchformer.data.tokenized.batches import TokenBatches
     from scratchformer.training.build import build_objective
@@ -74,7 +74,7 @@ def in_a_process(package_parent: Path | None) -> Any:
 
 def main(output: Path) -> None:
     os.environ.setdefault("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    seed = load(HERE.parent / "transformer" / "book" / "mutate.py").seed
+    seed = load(HERE.parents[1] / "transformer" / "book" / "mutate.py").seed
     torch.set_num_threads(1)
     results = {"": in_a_process(None)}
     for bug in BUGS:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from tests.visualization.report.test_report import EVIL, explorer, write
 
 from scratchformer.visualization.analysis.inspection.attention import Attention
 from scratchformer.visualization.html import csp_hash, read_files
@@ -22,8 +23,6 @@ from scratchformer.visualization.report.page.items import (
     Picture,
     Table,
 )
-
-from .test_report import EVIL, explorer, write
 
 Browse = Callable[[str], str]
 Change = Callable[[str], str]

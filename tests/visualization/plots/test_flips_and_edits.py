@@ -4,6 +4,7 @@ from collections import Counter
 
 import pandas as pd
 import pytest
+from tests.visualization.conftest import PHONES, WORDS, overlapping, sequence_predictions, texts_of
 
 from scratchformer.visualization.analysis.prediction_flips import most_changed, sequence_flips
 from scratchformer.visualization.analysis.sequence_errors import (
@@ -14,8 +15,6 @@ from scratchformer.visualization.analysis.sequence_errors import (
 )
 from scratchformer.visualization.plots.prediction_flips import flip_arrows
 from scratchformer.visualization.plots.sequence_errors import common_edits, error_by_length
-
-from .conftest import PHONES, WORDS, overlapping, sequence_predictions, texts_of
 
 ANSWERS = [" ".join(PHONES[letter] for letter in word) for word in WORDS]
 

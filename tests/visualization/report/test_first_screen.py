@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.visualization.conftest import metrics_of, write_data_report
 
 from scratchformer.base.tasks import TaskName
 from scratchformer.params import Params
 from scratchformer.record.metrics import parse_metrics
 from scratchformer.visualization.analysis.headline import headline
 from scratchformer.visualization.report.first_screen import FirstScreen, first_screen
-
-from .conftest import metrics_of, write_data_report
 
 Make = Callable[[TaskName], Params]
 

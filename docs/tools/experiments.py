@@ -41,14 +41,8 @@ MEASURES = {
 }
 KEYS = ("target", "settings", "seed", "code")
 COLUMNS = (*KEYS, "commit", *MEASURES)
-# What decides the outcome of a run besides its settings: the dependencies of the stage in dvc.yaml.
-CODE = (
-    "params.yaml",
-    "src/scratchformer/data/tokenized/batches.py",
-    "src/scratchformer/stages/train_scratch.py",
-    "src/scratchformer/training",
-    "src/scratchformer/transformer",
-)
+# What decides the outcome of a run besides its settings: parameters, and the code of these stages.
+STAGES = ("prepare", "tokenize", "train_scratch")
 
 
 Results = dict[tuple[str, ...], dict[str, str]]
@@ -143,7 +137,7 @@ def measure_run(
     words = command(experiment, arm, seed)
     print(shlex.join(words), flush=True)
     environment = {**os.environ, "PYTHONPATH": str(clone / "src")}
-    _git(clone, "restore", "params.yaml")  # an experiment leaves its settings behind
+    git(clone, "restore", "params.yaml")  # an experiment leaves its settings behind
 
     def run(*command: str) -> None:
         subprocess.run(command, cwd=clone, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -156,7 +150,7 @@ def measure_run(
     values = {**training, **training["valid"], "cpu_seconds": round(spent, 1)}
     values["valid_loss"] = training["best_valid_loss"]
     key = dict(zip(KEYS, run_key(experiment, arm, seed, code), strict=True))
-    commit = _git(clone, "rev-parse", "--short", "HEAD~1")
+    commit = git(clone, "rev-parse", "--short", "HEAD~1")
     return {**key, "commit": commit, **{measure: values[measure] for measure in MEASURES}}
 
 
@@ -166,27 +160,31 @@ def make_clone(folder: Path, commit: str) -> Path:
     Runs are not mirrored to MLflow here; that changes none of their bytes.
     """
     clone = folder / "clone"
-    _git(ROOT, "clone", "--quiet", str(ROOT), str(clone))
-    _git(clone, "checkout", "--quiet", "--detach", commit)
+    git(ROOT, "clone", "--quiet", str(ROOT), str(clone))
+    git(clone, "checkout", "--quiet", "--detach", commit)
     apply_preset("lesson", clone / "params.yaml", clone / "presets")
     params = clone / "params.yaml"
     text = params.read_text(encoding="utf-8").replace("enabled: true", "enabled: false")
     params.write_text(text, encoding="utf-8")
-    _git(clone, "config", "user.name", "docs")
-    _git(clone, "config", "user.email", "docs@localhost")
+    git(clone, "config", "user.name", "docs")
+    git(clone, "config", "user.email", "docs@localhost")
     # Without it DVC asks the clone's empty cache for what other stages once made.
-    _git(clone, "rm", "--quiet", "dvc.lock")
-    _git(clone, "commit", "--quiet", "--all", "--message", "Apply the preset lesson")
+    git(clone, "rm", "--quiet", "dvc.lock")
+    git(clone, "commit", "--quiet", "--all", "--message", "Apply the preset lesson")
     return clone
 
 
 def code_state(clone: Path) -> str:
-    """A digest of CODE as it is committed in the clone."""
-    listing = _git(clone, "ls-tree", "-r", "HEAD", "--", *CODE)
+    """A digest of what decides the outcome of a run, as it is committed in the clone: the code that
+    dvc.yaml names, and the parameters."""
+    stages = yaml.safe_load(git(clone, "show", "HEAD:dvc.yaml"))["stages"]
+    code = {path for stage in STAGES for path in stages[stage]["deps"] if path.startswith("src/")}
+    listing = git(clone, "ls-tree", "-r", "HEAD", "--", "params.yaml", *sorted(code))
     return hashlib.sha256(listing.encode()).hexdigest()[:8]
 
 
-def _git(folder: Path, *words: str) -> str:
+def git(folder: Path, *words: str) -> str:
+    """What Git prints. Raises CalledProcessError."""
     done = subprocess.run(
         ["git", *words], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
     )

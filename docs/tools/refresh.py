@@ -11,12 +11,14 @@ from pathlib import Path
 
 from chapters import DOCS, ROOT, TOPICS, Chapter, chapters, fill
 from experiments import complete_code, load_experiment, load_results, table
+from tuned import load_tuned, tuned_table, tuning_table
 
 from scratchformer.base.files import write_whole
 
 INDEX = DOCS / "index.md"
 ARCHITECTURE = DOCS / "architecture.md"
 PACKAGE = ROOT / "src" / "scratchformer"
+TUNING_CHAPTER = 19
 
 
 def topics_table(written: list[Chapter]) -> str:
@@ -70,6 +72,12 @@ def refreshed() -> dict[Path, str]:
         else:
             measured = table(experiment, results)
         pages[chapter.path] = fill(chapter.text, "measured", measured)
+    tuned, by_number = load_tuned(), {chapter.number: chapter.path for chapter in written}
+    for name, comparison in tuned.tables.items():
+        path = by_number[comparison.chapter]
+        pages[path] = fill(pages[path], name, tuned_table(comparison, tuned, results))
+    path = by_number[TUNING_CHAPTER]
+    pages[path] = fill(pages[path], "tuning", tuning_table(tuned, results))
     return pages
 
 

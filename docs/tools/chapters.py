@@ -36,7 +36,7 @@ TOPICS = (
 SECTIONS = ("The equation", "Our lines", "The picture", "Try it", "The proof", "The experiment")
 QUOTE = re.compile(r'^```python title="(?P<path>[^"]+)"\n(?P<code>.*?)^```$', re.M | re.S)
 NODE = re.compile(r"`(?P<path>tests/[\w/]+\.py)::(?P<test>[\w:]+)`")
-SETTING = re.compile(r"-S '?(?P<setting>[\w.]+=[^\s']+)'?")
+SETTING = re.compile(r"-S '?(?P<setting>\+?[\w.]+=[^\s']+)'?")
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,16 @@ def topics_table(written: list[Chapter]) -> str:
             code,
             f"[picture](images/{chapter.image.name})",
             f"[{test}](../{path})",
-            "<br>".join(f"`{setting.rpartition('.')[2]}`" for setting in settings),
+            "<br>".join(f"`{_short(setting)}`" for setting in settings),
         ]
         lines.append(f"| {number} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _short(setting: str) -> str:
+    """The last word of a key; of a `kind` also what it is the kind of."""
+    words = setting.split(".")
+    return ".".join(words[-2:] if words[-1] == "kind" else words[-1:])
 
 
 def task_registries() -> Iterator[str]:

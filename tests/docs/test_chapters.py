@@ -12,6 +12,7 @@ from chapters import DOCS, ROOT, SECTIONS, TOPICS, Chapter, chapters
 from experiments import load_experiment
 from refresh import refreshed
 from tests.committed import DEFAULT_PARAMS
+from tuned import load_tuned
 
 from scratchformer.params import parse_params, read_yaml
 from scratchformer.params.presets import merged
@@ -77,7 +78,8 @@ test_names.__test__ = False  # type: ignore[attr-defined]
 def test_the_experiment_is_the_one_that_was_measured(chapter: Chapter) -> None:
     """Every setting in the text was measured, and is one that the parameters have."""
     experiment = load_experiment(chapter.experiment)
-    measured = {setting for arm in experiment.arms for setting in arm.settings}
+    arms = (*experiment.arms, *load_tuned().arms.values())
+    measured = {setting for arm in arms for setting in arm.settings}
     assert chapter.settings and set(chapter.settings) <= measured
     assert f"{experiment.target}\n```" in chapter.sections["The experiment"]
     for arm in experiment.arms:

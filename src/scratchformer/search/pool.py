@@ -1,6 +1,5 @@
 """Several processes at one search, and the table that a person watches."""
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from scratchformer.search.confirmation import (
     write_results,
 )
 from scratchformer.search.report.page import row_of, write_page
-from scratchformer.search.runs.processes import LOOK, end_all, run_folders, start
+from scratchformer.search.runs.processes import LOOK, ended_with_us, run_folders, start
 from scratchformer.search.space import Space, load_space
 from scratchformer.search.study import budget, folder_of, import_optuna, open_study
 from scratchformer.search.trial import NOTHING_LEFT
@@ -70,10 +69,8 @@ def report(path: Path) -> Path:
 
 def _run_trials(path: Path, space: Space, workers: int, look: Callable[[], None]) -> None:
     """Start a process for each trial, `workers` at a time, until none finds anything to do."""
-    running: list[subprocess.Popen[bytes]] = []
     deaths, done = 0, False
-    with ExitStack() as stack:
-        stack.callback(end_all, running)
+    with ended_with_us() as running:
         while running or not done:
             while not done and len(running) < workers:
                 running.append(start([_TRIAL, str(path)], _log(space)))

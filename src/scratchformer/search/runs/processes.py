@@ -1,11 +1,13 @@
 """Trainings in folders of their own, several at once."""
 
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from scratchformer.base.errors import DataError
 from scratchformer.search.runs.checkout import RESULT
@@ -22,12 +24,31 @@ def start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
         )  # fmt: skip
 
 
-def end_all(running: "list[subprocess.Popen[bytes]]") -> None:
-    """Ask those that still run to write a checkpoint and stop."""
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait()
+@contextmanager
+def ended_with_us() -> "Iterator[list[subprocess.Popen[bytes]]]":
+    """A list for the processes that must not outlive the block: whatever ends it asks them to write
+    a checkpoint and stop, and waits for that.
+
+    SIGTERM ends it as Ctrl-C does, with the exit code 143. It raises SystemExit, because no library
+    in which it arrives catches that.
+    """
+    running: list[subprocess.Popen[bytes]] = []
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield running
+    except SystemExit:
+        print("stopped by SIGTERM; the same command goes on from here", file=sys.stderr)
+        raise
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def run_folders(folders: Sequence[Path], workers: int, command: Sequence[str], log: Path) -> None:
@@ -37,9 +58,7 @@ def run_folders(folders: Sequence[Path], workers: int, command: Sequence[str], l
         DataError: one was not trained to the end.
     """
     waiting = [folder for folder in folders if not (folder / RESULT).is_file()]
-    running: list[subprocess.Popen[bytes]] = []
-    with ExitStack() as stack:
-        stack.callback(end_all, running)
+    with ended_with_us() as running:
         while waiting or running:
             while waiting and len(running) < workers:
                 running.append(start([*command, str(waiting.pop(0))], log))

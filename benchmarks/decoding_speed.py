@@ -9,28 +9,22 @@ Shares of equal texts are counted against ours. Needs the extra `ctranslate2`.
 """
 
 import argparse
-import gzip
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from multi30k import joint_pieces, read, training_pairs
 from turns import in_turns, machine_line, table
 
-from scratchformer.params import Tokenizer
 from scratchformer.pretrained.conversion import to_transformers
 from scratchformer.pretrained.conversion.ctranslate2 import to_ctranslate2
-from scratchformer.text.tokenizers import TokenizerPair, train_tokenizer
+from scratchformer.text.tokenizers import TokenizerPair
 from scratchformer.transformer import Transformer, TransformerConfig, beam_search, greedy
 
 LONGEST, BATCH = 40, 64
 Written = list[list[int]]
-
-
-def read(path: Path) -> list[str]:
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [line.strip() for line in lines]
 
 
 def padded(rows: list[list[int]]) -> torch.Tensor:
@@ -46,14 +40,7 @@ def learned(pair: TokenizerPair, folder: Path, updates: int, norm: str) -> Trans
         source_vocab_size=size, target_vocab_size=size, d_model=128, num_heads=4, d_ff=256,
         num_encoder_layers=4, num_decoder_layers=4, norm_position=norm, max_length=64,
     ))  # type: ignore[arg-type]  # fmt: skip
-    assert pair.target is not None
-    rows = sorted(
-        zip(*(
-            [encoding.ids for encoding in tokenizer.encode_batch(read(folder / f"train.{side}.gz"))]
-            for tokenizer, side in ((pair.source, "en"), (pair.target, "de"))
-        ), strict=True),
-        key=lambda pair: len(pair[1]),
-    )  # fmt: skip
+    rows = sorted(training_pairs(folder, pair), key=lambda pair: len(pair[1]))
     draw = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for _ in range(updates):
@@ -131,13 +118,10 @@ def main() -> None:
     parser.add_argument("--norm", choices=["pre", "post"], default="pre")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    settings = Tokenizer(algorithm="bpe", vocab_size=8000, lowercase=False)
-    both = [line for side in ("en", "de") for line in read(arguments.folder / f"train.{side}.gz")]
-    tokenizer = train_tokenizer(both, settings)
-    pair = TokenizerPair(tokenizer, tokenizer)
+    pair = joint_pieces(arguments.folder)
     model = learned(pair, arguments.folder, arguments.updates, arguments.norm)
     texts = read(arguments.folder / "test_2016_flickr.en.gz")[: arguments.sentences]
-    sources = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+    sources = [encoding.ids for encoding in pair.source.encode_batch(texts)]
     print(machine_line("torch", "transformers", "ctranslate2"))
     with tempfile.TemporaryDirectory() as place:
         to_ctranslate2(model, pair).save(place)

@@ -26,6 +26,12 @@ SETTINGS = {
     # The gradient of a bias of keys is 0 but for rounding, which a smaller epsilon would blow up.
     "optimizer": {"epsilon": 1e-4},
 }  # fmt: skip
+# Losses that are more than a sum over one pass, and noise that changes how many tokens there are.
+OTHERS = {
+    "r_drop": {"loss": {"kind": "r_drop"}, "word_dropout": 0.2},
+    "focal": {"loss": {"kind": "focal"}, "label_smoothing": 0.0, "bpe_dropout": 0.3},
+    "unlikelihood": {"loss": {"kind": "unlikelihood"}, "bpe_dropout": 0.3, "word_dropout": 0.2},
+}
 CURVES = ("train", "valid", "diagnostics")
 
 
@@ -35,7 +41,8 @@ def curve(folder: Path, name: str) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same training in 1, 2 and 3 processes; and one that began in 2, and ended in 1."""
+    """The same training in 1, 2 and 3 processes; one that began in 2, and ended in 1; and those of
+    OTHERS in 1 and in 2."""
     folder = tmp_path_factory.mktemp("ranks")
     jobs = [
         {"folder": str(folder / str(count)), "processes": count, "settings": SETTINGS}
@@ -43,6 +50,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     moved = {**jobs[0], "folder": str(folder / "moved")}
     jobs += [{**moved, "processes": 2, "stop_after": 6}, moved]
+    jobs += [
+        {"folder": str(folder / f"{name}-{count}"), "processes": count, "settings": SETTINGS | more}
+        for name, more in OTHERS.items()
+        for count in (1, 2)
+    ]
     (folder / "job.json").write_text(json.dumps(jobs))
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("train_in_ranks.py"), folder / "job.json"],
@@ -54,15 +66,28 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("other", ["2", "3", "moved"])
-def test_updates_are_those_of_one_process_but_for_rounding(trained: Path, other: str) -> None:
-    one, several = (load_file(trained / name / "model/model.safetensors") for name in ("1", other))
+PAIRS = [("1", "2"), ("1", "3"), ("1", "moved"), *((f"{name}-1", f"{name}-2") for name in OTHERS)]
+
+
+@pytest.mark.parametrize(("alone", "other"), PAIRS, ids=[other for _, other in PAIRS])
+def test_updates_are_those_of_one_process_but_for_rounding(
+    trained: Path, alone: str, other: str
+) -> None:
+    one, several = (
+        load_file(trained / name / "model/model.safetensors") for name in (alone, other)
+    )
     apart = max(float((one[name] - several[name]).abs().max()) for name in one)
-    print(f"\nweights after 12 updates, 1 and {other}: largest difference {apart:.1e}")
+    print(f"\nweights after 12 updates, {alone} and {other}: largest difference {apart:.1e}")
     assert apart < 1e-5
     for name in CURVES:
-        expected, found = curve(trained / "1", name), curve(trained / other, name)
+        expected, found = curve(trained / alone, name), curve(trained / other, name)
         pd.testing.assert_frame_equal(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_every_loss_and_every_noise_makes_a_training_of_its_own(trained: Path) -> None:
+    """Or the comparisons above would be the same one several times."""
+    first = [curve(trained / name, "train").iloc[0]["loss"] for name, _ in PAIRS[2:]]
+    assert len(set(first)) == len(first)
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -18,14 +18,24 @@ import pandas  # noqa: F401 - pyarrow loads it; here once, instead of in every f
 import torch
 import torch._dynamo  # AdamW imports it, in 2 s
 from tests.training.conftest import INFO, make_copy_table, make_settings
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from scratchformer.base.errors import Interrupted
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.data.tokenized.batches import TokenBatches
+from scratchformer.data.tokenized.noise import make_noise
 from scratchformer.runtime.distributed import joined
+from scratchformer.text.tokenizers import TokenizerPair
 from scratchformer.training.build import build_objective
 from scratchformer.training.loop import Training
 from scratchformer.transformer import save_model
+
+# The ids of the copy task as BPE has them: six letters, and two pairs of them.
+PIECES = {
+    piece: 4 + place for place, piece in enumerate(["a", "b", "c", "d", "e", "f", "ab", "cd"])
+}
+BPE_TOKENS = Tokenizer(BPE(PIECES, [("a", "b"), ("c", "d")]))
 
 
 def train(job: dict[str, Any], rank: int) -> None:
@@ -38,7 +48,8 @@ def train(job: dict[str, Any], rank: int) -> None:
                 os.kill(os.getpid(), 15)
 
     settings = make_settings(**job["settings"])
-    train_split = TokenBatches(make_copy_table(60), settings.batch_tokens, 1)
+    noise = make_noise(settings, TokenizerPair(BPE_TOKENS, BPE_TOKENS), INFO, 1)
+    train_split = TokenBatches(make_copy_table(60), settings.batch_tokens, 1, noise=noise)
     valid = TokenBatches(make_copy_table(12, seed=9), settings.batch_tokens, 1)
     folder = Path(job["folder"])
     with joined():

@@ -41,9 +41,9 @@ def test_the_three_numbers_with_their_intervals(make_workspace: Make) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "value", "said"),
     [
-        (-0.3, -0.1, -0.2, "Better than the best simple way (copy of the source)"),
-        (0.1, 0.3, 0.2, "Worse than the best simple way (copy of the source)"),
-        (-0.3, 0.1, -0.1, "Not shown to be better than the best simple way"),
+        (-0.3, -0.1, -0.2, "Better than the best baseline (copy of the source)"),
+        (0.1, 0.3, 0.2, "Worse than the best baseline (copy of the source)"),
+        (-0.3, 0.1, -0.1, "Not shown to be better than the best baseline"),
     ],
 )
 def test_fewer_errors_are_better(
@@ -76,7 +76,7 @@ def test_without_a_control_nobody_says_better(make_workspace: Make) -> None:
         values["scratch"]["baselines"] = {}
 
     track = screen(make_workspace("seq2seq"), change).tracks[0]
-    assert track.outcome == "alone" and "No simple way was measured" in track.verdict
+    assert track.outcome == "alone" and "No baseline was measured" in track.verdict
 
 
 def test_harm_is_called_harm(make_workspace: Make) -> None:
@@ -101,8 +101,9 @@ def test_leaks_gates_and_seeds_are_told(make_workspace: Make) -> None:
 
     found = screen(params.model_copy(update={"train_scratch": skipping}), change)
     said = " ".join(texts(found))
-    assert "3 rows that stood in two splits were taken out" in said
-    assert "2 test rows (20.0%) nearly stand in training; without them accuracy is 30.0%" in said
+    assert "3 rows that were in two splits were taken out" in said
+    near = "2 test rows (20.0%) have a near-duplicate in the training split"
+    assert f"{near}; without them accuracy is 30.0%" in said
     assert "these checks before the training were skipped: future" in said
     assert "the loss of 2 updates was not finite" in said
     assert "trained once, with seed 42" in said
@@ -116,14 +117,14 @@ def test_a_validation_score_above_the_test_interval_is_told(make_workspace: Make
 
     params = make_workspace("seq2seq")
     found = screen(params, change)
-    (said,) = (text for text in texts(found) if "flatter" in text)
+    (said,) = (text for text in texts(found) if "favour the validation" in text)
     assert "(99.5 % on rows that it was trained on)" in said
     assert "90.0 % on the validation split" in said and "40.0 % on the test split" in said
     found = screen(
         params,
         lambda values: values["finetune"]["valid"].update(after={"accuracy": 0.45}),
     )
-    assert not any("flatter" in text for text in texts(found))
+    assert not any("favour the validation" in text for text in texts(found))
 
 
 def test_no_figure_of_another_run_is_quoted(make_workspace: Make) -> None:

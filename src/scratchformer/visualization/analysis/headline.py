@@ -30,7 +30,7 @@ class Headline:
 
     @property
     def outcome(self) -> Outcome:
-        """Whether the model is better than the best simple way; "unclear" where other test rows
+        """Whether the model is better than the best baseline; "unclear" where other test rows
         could turn the order around (the interval holds 0, or there is none)."""
         if self.rival is None:
             return "alone"

@@ -1,4 +1,4 @@
-"""What stands first: what was trained, whether it is better than the simple way, and what to trust.
+"""What stands first: what was trained, whether it is better than a baseline, and what to trust.
 
 Every sentence is written from numbers of this run; none is kept from another one.
 """
@@ -122,24 +122,24 @@ def _numbers(head: Headline) -> Iterator[Number]:
         yield number(head.own, f"{title} of the model", "model")
     if head.rival is not None:
         name = SYSTEMS[head.rival.name].title
-        yield number(head.rival, f"{title} of the best simple way, {name}", "control")
+        yield number(head.rival, f"{title} of the best baseline, {name}", "control")
     if head.difference is not None:
         change = head.difference
         whole = measure.difference_text(change.value, change.low, change.high)
         value, _, interval = whole.partition(" [")
-        yield Number("model minus simple way", value, interval and f"[{interval}", "difference")
+        yield Number("model minus baseline", value, interval and f"[{interval}", "difference")
 
 
 def _verdict(head: Headline, metrics: Metrics) -> Iterator[str]:
     better = "higher" if head.measure.higher_is_better else "lower"
     if head.rival is None:
-        yield "No simple way was measured, so nothing says whether the model was worth training."
+        yield "No baseline was measured, so nothing says whether the model was worth training."
     else:
         name = SYSTEMS[head.rival.name].title
         yield {
-            "better": f"Better than the best simple way ({name}): {_said(head, metrics)}.",
-            "worse": f"Worse than the best simple way ({name}): {_said(head, metrics)}.",
-            "unclear": f"Not shown to be better than the best simple way ({name}): "
+            "better": f"Better than the best baseline ({name}): {_said(head, metrics)}.",
+            "worse": f"Worse than the best baseline ({name}): {_said(head, metrics)}.",
+            "unclear": f"Not shown to be better than the best baseline ({name}): "
             f"{_said(head, metrics)}; other test rows could turn the order around.",
         }[head.outcome]
     if head.change is not None:
@@ -171,8 +171,8 @@ def _picture(metrics: Metrics, heads: dict[TrackName, Headline]) -> Picture:
     return Picture(
         "headline",
         "Every system in one picture",
-        "A dot is a system, the line its interval. Grey: controls, the simple ways of doing the "
-        "same. All dots of a panel answered the same test rows.",
+        "A dot is a system, the line its interval. Grey: controls, simple baselines for the "
+        "same task. All dots of a panel were scored on the same test rows.",
         headline_dots(panels),
     )
 
@@ -186,15 +186,15 @@ def _checks(
         title = TRACKS[name].title
         if name in dropped:
             found = dropped[name]["rows_dropped"]["across_splits"]
-            said = f"{found:,} rows that stood in two splits were" if found else "no row had to be"
+            said = f"{found:,} rows that were in two splits were" if found else "no row had to be"
             yield Check(
-                "good", f"{title}: no text or group of the test split stands in training; {said} "
-                "taken out for that.",
+                "good", f"{title}: no text or group of the test split is in the training split; "
+                f"{said} taken out for that.",
             )  # fmt: skip
         near = track.near_duplicates
         if near:
-            text = f"{title}: {near['rows']:,.0f} test rows ({near['share']:.1%}) nearly stand in "
-            text += "training"
+            text = f"{title}: {near['rows']:,.0f} test rows ({near['share']:.1%}) have a "
+            text += "near-duplicate in the training split"
             if "accuracy_without" in near:
                 text += f"; without them accuracy is {near['accuracy_without']:.1%}"
             many = near["share"] > MANY_NEAR_DUPLICATES
@@ -224,7 +224,7 @@ def _validation(title: str, head: Headline, train: Mapping[str, float]) -> Itera
     if key in train:
         text += f" ({measure.text(train[key])} on rows that it was trained on)"
     if measure.better(valid, high if measure.higher_is_better else low):
-        yield Check("mind", f"{text}: the choices flatter the validation split.")
+        yield Check("mind", f"{text}: the choices favour the validation split.")
     else:
         yield Check("good", f"{text}.")
 

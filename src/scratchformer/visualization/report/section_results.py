@@ -28,7 +28,7 @@ def results_section(metrics: Metrics) -> Section:
         "results",
         "Results",
         "Every system of a track answered the same test rows, which no training and no choice has "
-        "seen. Grey bars are controls, the simple ways of doing the same. Ranges in brackets show "
+        "seen. Grey bars are controls, simple baselines for the same task. Ranges in brackets show "
         "how far a number would move with other test rows; they do not cover another seed.",
         _items(metrics),
     )

@@ -172,7 +172,7 @@ def _flips(track: TrackName, names: Names, count: int) -> Iterator[Item]:
 def _near_duplicates(track: TrackName, count: int) -> Iterator[Item]:
     table = load_table(f"{track}-near-duplicates", ["id", "text", "train_text"])
     yield Table(
-        "Test rows that nearly stand in training",
+        "Test rows with a near-duplicate in the training split",
         f"{len(table):,} test rows are almost, though not exactly, a training row; these are the "
         "nearest. The results without them are in reports/metrics.json.",
         ["test row", "training row", "similarity"],

@@ -1,10 +1,11 @@
 """The learning rate over a training, and what decay does to a weight in Adam's two ways."""
 
 import torch
-from defaults import default_params
 from matplotlib.figure import Figure
+from tests.committed import DEFAULT_PARAMS
 from torch import nn
 
+from scratchformer.params import read_yaml
 from scratchformer.params.optimizers import AdamOptimizer
 from scratchformer.training.optimizers.optimizer import make_optimizer
 from scratchformer.training.schedule import learning_rate
@@ -14,7 +15,7 @@ SCHEDULES = (
     ("inverse_sqrt", ORANGE, "--"), ("cosine", BLUE, "-"),
     ("linear", GREEN, "-."), ("constant", VERMILLION, ":"),
 )  # fmt: skip
-DEFAULT = default_params()["train_scratch"]
+DEFAULT = read_yaml(DEFAULT_PARAMS)["train_scratch"]
 WARMUP, UPDATES = DEFAULT["warmup_steps"], DEFAULT["max_steps"]
 DECAY, RATE = 0.5, 0.01
 

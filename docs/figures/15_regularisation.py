@@ -6,13 +6,13 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-from defaults import ROOT, default_params
 from matplotlib.figure import Figure
+from tests.committed import DEFAULT_PARAMS
 
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.data.sources.cmudict import open_cmudict
 from scratchformer.data.tokenized.batches import TokenBatches
-from scratchformer.params import Tokenizer, parse_params
+from scratchformer.params import Tokenizer, parse_params, read_yaml
 from scratchformer.params.presets import merged
 from scratchformer.text.tokenizers import train_tokenizer
 from scratchformer.training.build import build_objective
@@ -57,12 +57,12 @@ def tables() -> tuple[dict[str, pa.Table], dict[str, int]]:
 
 def curves(dropout: float, splits: dict[str, pa.Table], sizes: dict[str, int]) -> dict:
     """Loss of both splits by update, measured alike: without dropout."""
-    document = default_params()
+    document = read_yaml(DEFAULT_PARAMS)
     model = {**SETTINGS["model"], "dropout": dropout}
     # Updates are made one by one here, without the files of a whole training.
     alone = {"model": model, "diagnose_every": 0}
     document = merged(document, {"train_scratch": {**SETTINGS, **alone}})
-    settings = parse_params(document, ROOT / "params.yaml").train_scratch
+    settings = parse_params(document, DEFAULT_PARAMS).train_scratch
     train, valid = (TokenBatches(table, settings.batch_tokens, 1) for table in splits.values())
     info = {"task": "seq2seq", **sizes}
     on_train = build_objective(settings, info, train, 1)

@@ -3,8 +3,8 @@
 from typing import Any
 
 import torch
-from defaults import ROOT, default_params
 from matplotlib.figure import Figure
+from tests.committed import DEFAULT_PARAMS, ROOT
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,7 +13,7 @@ from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer.encoder import EncoderLayer
 from scratchformer.visualization.plots.style import BLUE, GREEN, GREY, ORANGE, VERMILLION
 
-DEFAULT = default_params()["train_scratch"]["model"]
+DEFAULT = dict(read_yaml(DEFAULT_PARAMS)["train_scratch"]["model"])
 LESSON = DEFAULT | read_yaml(ROOT / "presets" / "lesson.yaml")["train_scratch"]["model"]
 
 

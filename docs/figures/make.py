@@ -14,7 +14,8 @@ from scratchformer.visualization.plots.style import styled
 
 FIGURES = Path(__file__).resolve().parent
 IMAGES = FIGURES.parent / "images"
-sys.path.insert(0, str(FIGURES))  # figures share modules, also when a test draws them
+# Figures share modules, also when a test draws them, and the tests' file of default parameters.
+sys.path[:0] = [str(FIGURES), str(FIGURES.parents[1])]
 
 
 @styled

@@ -94,7 +94,8 @@ class Checkpoints:
         return path
 
     def newest(self, unusable: Callable[[Mapping[str, Any]], str | None]) -> Checkpoint | None:
-        """The newest sound checkpoint; None when there is none. Damaged ones are told and removed.
+        """The newest sound checkpoint; None when there is none. Damaged ones are removed, with a
+        warning.
 
         `unusable` looks at the facts and says why the checkpoint cannot be resumed, or None.
         """

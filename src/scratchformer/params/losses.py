@@ -1,4 +1,4 @@
-"""Section `train_scratch.loss`: the kinds, and what each of them can be told."""
+"""Section `train_scratch.loss`: the kinds, and the settings of each."""
 
 from typing import Annotated, ClassVar, Literal
 

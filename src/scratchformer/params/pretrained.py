@@ -1,4 +1,4 @@
-"""Which pretrained model is fine-tuned, and what its tokenizer is told."""
+"""Which pretrained model is fine-tuned, and the settings of its tokenizer."""
 
 from typing import Annotated, Literal, Self
 

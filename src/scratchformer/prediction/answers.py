@@ -49,8 +49,8 @@ class Classes:
                 f"{folder}: its calibration is of other labels; make it again with: "
                 "dvc repro evaluate"
             )
-        told = known.descriptions if known.descriptions != known.labels else None
-        return cls(names, told, known.temperature)
+        descriptions = known.descriptions if known.descriptions != known.labels else None
+        return cls(names, descriptions, known.temperature)
 
     def ranked(self, logits: "Tensor", top_k: int) -> list[list[Answer]]:
         """The likeliest labels of each text, the best first; logits `[text, label]`."""
@@ -67,5 +67,5 @@ class Classes:
         return mean * self.temperature
 
     def _answer(self, index: int, probability: float) -> Answer:
-        told = self.descriptions[index] if self.descriptions else None
-        return Answer(self.names[index], probability, told)
+        description = self.descriptions[index] if self.descriptions else None
+        return Answer(self.names[index], probability, description)

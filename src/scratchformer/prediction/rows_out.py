@@ -61,15 +61,15 @@ def row_writer(
     if kind == "jsonl":
         return lambda row, text, answers: _write_json(file, row, answers)
     put = csv.writer(file).writerow if kind == "csv" else _tabs(file)
-    told: list[str] = []
+    columns: list[str] = []
 
     def write(row: WholeRow, text: str, answers: list[Answer]) -> None:
         added = _added(row.names, answers, row.place)
-        if not told:
-            told.extend([*names, *added])
+        if not columns:
+            columns.extend([*names, *added])
             _demand_free(names, added, row.place)
             if header:
-                _guarded(row.place, put, told)
+                _guarded(row.place, put, columns)
         values = row.values
         if row.names != names:
             given = dict(zip(row.names, row.values, strict=True))
@@ -99,8 +99,8 @@ def answer_columns(answers: list[Answer]) -> dict[str, Any]:
 
 def _print(row: WholeRow, text: str, answers: list[Answer]) -> None:
     for answer in answers:
-        told = [] if answer.description is None else [answer.description]
-        words = [*text.split("\t"), answer.text, *told]
+        description = [] if answer.description is None else [answer.description]
+        words = [*text.split("\t"), answer.text, *description]
         if sys.stdout.isatty():  # control characters of a row are no commands to the terminal
             words = [visible(word) for word in words]
         print(*words, f"{answer.probability:.4f}", sep="\t")

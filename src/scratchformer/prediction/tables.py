@@ -48,8 +48,8 @@ def predict_file(
     are written as they were, with the columns `prediction` and `probability` (a second best answer
     has `prediction_2` and so on). The file is complete or absent.
 
-    An answer of less probability than `threshold` is withheld: its prediction is empty. How many
-    were is told at the end.
+    An answer of less probability than `threshold` is withheld: its prediction is empty. A line at
+    the end says how many were.
 
     Of a `shard`, only its rows are read, and written to a file of their own: see shards.py.
 

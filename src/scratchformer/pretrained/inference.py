@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-Advance = Callable[[int], None]  # told how many rows are done
+Advance = Callable[[int], None]  # called with the number of rows done
 
 
 def classify_probabilities(
@@ -30,7 +30,7 @@ def classify_probabilities(
         folder: a model in the Hugging Face layout (models/finetuned).
         table: tokenized rows, see `data.tokenized.read.schema_of`.
         batch_size: rows in one forward pass.
-        advance: told how many rows are done.
+        advance: called with the number of rows done.
 
     Returns:
         float32 [rows, labels], rows in the order of `table`, labels in the order of their ids.

@@ -139,10 +139,10 @@ def verdict(space: Space, confirmed: list[Confirmed]) -> str:
     winner = confirmed[1]
     assert winner.difference is not None
     ends = f"[{winner.difference_low:+.4g}, {winner.difference_high:+.4g}]"
-    told = f"{space.measure} {winner.difference:+.4g} {ends} against params.yaml"
+    difference = f"{space.measure} {winner.difference:+.4g} {ends} against params.yaml"
     if winner.better:
-        return f"{winner.name} is better than params.yaml: {told}"
-    return f"{winner.name} is not shown to be better than params.yaml: {told}"
+        return f"{winner.name} is better than params.yaml: {difference}"
+    return f"{winner.name} is not shown to be better than params.yaml: {difference}"
 
 
 def check_preset(space: Space) -> Path:
@@ -160,23 +160,23 @@ def check_preset(space: Space) -> Path:
 def write_results(space: Space, confirmed: list[Confirmed]) -> Summary:
     """report.json, the preset of the winner, and the table for the terminal."""
     report, preset, winner = folder_of(space) / REPORT, check_preset(space), confirmed[1]
-    told = verdict(space, confirmed)
+    result = verdict(space, confirmed)
     write_json(report, {
-        "measure": space.measure, "verdict": told, "confidence": CONFIDENCE,
+        "measure": space.measure, "verdict": result, "confidence": CONFIDENCE,
         "settings": [asdict(each) for each in confirmed],
     })  # fmt: skip
     with write_whole(preset) as temporary:
-        temporary.write_text(f"{_HEAD}: {told}\n\n{_yaml(winner.values)}", encoding="utf-8")
-    rows = [(each.name, _told(each)) for each in confirmed]
+        temporary.write_text(f"{_HEAD}: {result}\n\n{_yaml(winner.values)}", encoding="utf-8")
+    rows = [(each.name, _score(each)) for each in confirmed]
     applied = f"apply it with: scratchformer preset {space.name}; then dvc repro"
     return Summary(
         f"search {space.name}, {space.measure} on the validation split",
-        [*rows, ("result", told), ("winner", applied)],
+        [*rows, ("result", result), ("winner", applied)],
         [report, preset],
     )
 
 
-def _told(each: Confirmed) -> str:
+def _score(each: Confirmed) -> str:
     again = f"{each.mean:.4g} [{each.low:.4g}, {each.high:.4g}] with {len(each.again)} fresh seeds"
     if each.found is None:
         return again

@@ -4,8 +4,8 @@
 
 The journal is the record and MLflow a view on it: this reads the study and adds what MLflow lacks,
 so that it can be called again and again, and after the store was deleted. It is a process of its
-own, as MLflow's imports take seconds; what goes wrong here is told in one line on standard output,
-and the search goes on.
+own, as MLflow's imports take seconds; a failure is one line on its standard output, and the search
+goes on.
 """
 
 import json
@@ -103,11 +103,11 @@ def _refresh(
         figures[f"best.{space.measure}"] = best(values)
     report = folder_of(space) / REPORT
     if report.is_file():
-        told = read_json(report)
-        winner = told["settings"][1]
+        results = read_json(report)
+        winner = results["settings"][1]
         figures[f"confirmed.{space.measure}"] = winner["mean"]
         figures[f"difference.{space.measure}"] = winner["difference"]
-        store.log_tags(parent, {"verdict": told["verdict"], _NOTE: told["verdict"]})
+        store.log_tags(parent, {"verdict": results["verdict"], _NOTE: results["verdict"]})
         store.log_files(parent, report)
     there, at = store.client.get_run(parent).data.metrics, int(time.time() * 1000)
     changed = {key: value for key, value in figures.items() if there.get(key) != value}

@@ -1,8 +1,7 @@
 """Several processes at one search, and the table that a person watches."""
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from scratchformer.search.confirmation import (
     write_results,
 )
 from scratchformer.search.report.page import row_of, write_page
-from scratchformer.search.runs.processes import LOOK, ended_with_us, run_folders, start
+from scratchformer.search.runs.processes import run_folders, run_processes
 from scratchformer.search.space import Space, load_space
 from scratchformer.search.study import budget, folder_of, import_optuna, open_study
 from scratchformer.search.trial import NOTHING_LEFT
@@ -70,20 +69,19 @@ def report(path: Path) -> Path:
 def _run_trials(path: Path, space: Space, workers: int, look: Callable[[], None]) -> None:
     """Start a process for each trial, `workers` at a time, until none finds anything to do."""
     deaths, done = 0, False
-    with ended_with_us() as running:
-        while running or not done:
-            while not done and len(running) < workers:
-                running.append(start([_TRIAL, str(path)], _log(space)))
-            time.sleep(LOOK)
-            for process in [each for each in running if each.poll() is not None]:
-                running.remove(process)
-                code = process.returncode
-                # One that died left a trial behind that the next process takes up.
-                deaths += code not in (0, NOTHING_LEFT)
-                if deaths > 3 * budget(space):
-                    raise DataError(f"trials keep dying; see {_log(space)}")
-                done = code == NOTHING_LEFT
-            look()
+
+    def next_command() -> Sequence[str] | None:
+        return None if done else [_TRIAL, str(path)]
+
+    def on_exit(code: int) -> None:
+        nonlocal deaths, done
+        # One that died left a trial behind that the next process takes up.
+        deaths += code not in (0, NOTHING_LEFT)
+        if deaths > 3 * budget(space):
+            raise DataError(f"trials keep dying; see {_log(space)}")
+        done = code == NOTHING_LEFT
+
+    run_processes(next_command, workers, _log(space), on_exit, look)
 
 
 def _log(space: Space) -> Path:
@@ -98,18 +96,18 @@ def _shown(space: Space, study: Any, watcher: Watcher) -> Iterator[Callable[[], 
         live: Live | None = None
         if sys.stdout.isatty():
             live = stack.enter_context(Live(_table(space, study), auto_refresh=False))
-        told: set[int] = set()
+        seen: set[int] = set()
 
         def look() -> None:
             trials = study.get_trials(deepcopy=False)
-            new = [each for each in trials if each.state.is_finished() and each.number not in told]
+            new = [each for each in trials if each.state.is_finished() and each.number not in seen]
             if live is not None:
                 live.update(_table(space, study), refresh=True)
             for trial in new:
-                told.add(trial.number)
+                seen.add(trial.number)
                 if live is None:
                     say(" ".join(row_of(trial)).rstrip())
-            watcher.look(len(told))
+            watcher.look(len(seen))
 
         yield look
 

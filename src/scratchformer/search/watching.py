@@ -17,7 +17,7 @@ _PATIENCE = 120.0  # seconds that the end of a search waits
 
 class Watcher:
     """Starts a mirror now and then while trials end. None of its failures reaches the search; the
-    first is told."""
+    first is reported."""
 
     def __init__(self, space: Space, enabled: bool) -> None:
         self._command = [sys.executable, "-m", "scratchformer.search.mirror", space.name,
@@ -51,11 +51,11 @@ class Watcher:
         if self._process is None:
             return True
         try:
-            told, _ = self._process.communicate(timeout=seconds)
+            output, _ = self._process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             return False
         if self._process.returncode:
-            warn(f"{told.strip() or 'MLflow does not show the search'} (the search goes on)")
+            warn(f"{output.strip() or 'MLflow does not show the search'} (the search goes on)")
             self._enabled = False
         self._process = None
         return self._enabled

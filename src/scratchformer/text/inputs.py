@@ -26,7 +26,7 @@ class Encoded(NamedTuple):
     """Some texts as ids, special tokens included, without padding."""
 
     ids: list[list[int]]
-    segments: list[list[int]] | None  # 0 or 1 for each id; None where the model is not told
+    segments: list[list[int]] | None  # 0 or 1 for each id; None where the model has no token types
     cut: int  # texts that were longer than allowed
     unknown: int  # tokens that the vocabulary lacks
     special: int  # tokens that were added around the texts

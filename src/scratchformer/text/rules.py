@@ -26,9 +26,9 @@ class InputRules(Section):
     Attributes:
         max_source_length: tokens of an input, special tokens included; more are cut.
         max_target_length: the same for an answer that is text; None where answers are labels.
-        prefix: put before every input (T5 is told its task so).
+        prefix: put before every input; it tells T5 its task.
         pairs: whether an input is two texts. None: either, in models of another origin.
-        segments: whether the model is told by token types which text a token belongs to
+        segments: whether token types tell the model which text a token belongs to
             (BERT); other models of pairs see it by the special tokens between the texts.
         truncation_side: where a long text loses tokens.
         source_language, target_language: codes for models that mark texts with their language

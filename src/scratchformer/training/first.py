@@ -19,8 +19,8 @@ def checkpoint_of_first(found: Checkpoint | None, device: torch.device) -> Check
     """
     if world_size() == 1:
         return found
-    told = found and {"step": found.step, "facts": found.facts, "files": list(found.tensors)}
-    head = json.loads(broadcast_bytes(json.dumps(told).encode(), device))
+    facts = found and {"step": found.step, "facts": found.facts, "files": list(found.tensors)}
+    head = json.loads(broadcast_bytes(json.dumps(facts).encode(), device))
     if head is None:
         return None
     tensors = {

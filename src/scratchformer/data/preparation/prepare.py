@@ -58,8 +58,8 @@ def prepare_track(
 ) -> dict[str, Any]:
     """Fill `folder` with the three splits and info.json; returns the track's part of data.json.
 
-    Bad rows are written to `rejected` as lines of JSON. `on_rows` is told now and then how many
-    rows have been read.
+    Bad rows are written to `rejected` as lines of JSON. `on_rows` is called now and then with
+    how many rows have been read.
 
     Raises:
         DataError: the source cannot be read, too many rows are bad, a split is empty, a label is

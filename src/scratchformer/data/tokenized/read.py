@@ -18,8 +18,8 @@ def schema_of(task: TaskName, *, segments: bool = False) -> pa.Schema:
     text of a pair a token belongs to), and `label` (an id) or `target` (ids)."""
     ids = pa.list_(pa.int32())
     answer = ("label", pa.int32()) if TASKS[task].labelled else ("target", ids)
-    told = [("segments", pa.list_(pa.int8()))] if segments else []
-    return pa.schema([("row", pa.int32()), ("source", ids), *told, answer])
+    segment_field = [("segments", pa.list_(pa.int8()))] if segments else []
+    return pa.schema([("row", pa.int32()), ("source", ids), *segment_field, answer])
 
 
 def open_split(track: TrackName, split: SplitName) -> pa.Table:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 256
 _PAIRS_AT_ONCE = 100_000
 
-Advance = Callable[[int], None]  # told how many texts are done
+Advance = Callable[[int], None]  # called with the number of texts done
 
 
 class Neighbours(NamedTuple):

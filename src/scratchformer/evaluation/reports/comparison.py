@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchformer.evaluation.measures.outcomes import outcome_of
 from scratchformer.evaluation.reports.classification import LabelledRows, Probabilities
 
 Record = dict[str, Any]
@@ -28,7 +29,7 @@ def changed_rows(
     label_before, label_after = before.argmax(axis=1), after.argmax(axis=1)
     records: list[Record] = [
         {
-            "outcome": _outcome(label_before[i] == rows.gold[i], label_after[i] == rows.gold[i]),
+            "outcome": outcome_of(label_before[i] == rows.gold[i], label_after[i] == rows.gold[i]),
             "id": rows.ids[i],
             **rows.written(int(i)),
             "label": rows.labels[rows.gold[i]],
@@ -103,12 +104,6 @@ def class_table(rows: LabelledRows, systems: Mapping[str, Probabilities]) -> lis
             for name, values in zip(("precision", "recall", "f1"), scores, strict=True):
                 record[f"{system}_{name}"] = rounded(values[label])
     return records
-
-
-def _outcome(right_before: bool, right_after: bool) -> str:
-    if right_after:
-        return "still right" if right_before else "fixed"
-    return "broken" if right_before else "still wrong"
 
 
 def rounded(value: float | None) -> float | None:

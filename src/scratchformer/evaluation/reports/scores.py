@@ -15,7 +15,7 @@ from scratchformer.evaluation.significance.resampling import Columns, GroupSums,
 
 @dataclass(frozen=True)
 class Scored:
-    """One system: what its measures are sums of, on both splits, and what is told beside them.
+    """One system: what its measures are sums of, on both splits, and what is reported beside them.
 
     Attributes:
         test: named columns of the test rows, see `GroupSums.of`.

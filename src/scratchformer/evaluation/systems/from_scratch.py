@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
-Advance = Callable[[int], None]  # told the number of rows that are done
+Advance = Callable[[int], None]  # called with the number of rows done
 
 _LOGITS_AT_ONCE = 1 << 22  # numbers: 16 MB, so that a large vocabulary does not fill the memory
 

@@ -74,7 +74,7 @@ def track_metrics(
         systems: the track's own model and all others.
         groups: the group of each test row.
         train: what the measures of the own model on some training rows are sums of.
-        facts: `task`, and what else is told once.
+        facts: `task`, and what else is said once.
     """
     own = TRACKS[track].system
     found = {

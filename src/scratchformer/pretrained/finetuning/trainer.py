@@ -165,7 +165,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             if self._resumed is None:
                 self.train()
             else:
-                # The Trainer reads its own state from a file of this name in the folder it is told.
+                # The Trainer reads its own state from a file of this name in its folder.
                 if self.args.should_save:
                     self.state.save_to_json(str(self._checkpoints.folder / "trainer_state.json"))
                 wait_for_first(self.args.device)

@@ -20,12 +20,12 @@ def ladder_figure(
         xscale="log", yscale="log",
     )  # fmt: skip
     line = np.geomspace(min(compute), target, 80)
-    told = [law.at(float(place)) for place in line]
-    axes.fill_between(line, [t.low for t in told], [t.high for t in told], color=BLUE, alpha=0.15)
-    axes.plot(line, [t.value for t in told], color=BLUE, label="power law with a floor, 95 %")
+    curve = [law.at(float(place)) for place in line]
+    axes.fill_between(line, [t.low for t in curve], [t.high for t in curve], color=BLUE, alpha=0.15)
+    axes.plot(line, [t.value for t in curve], color=BLUE, label="power law with a floor, 95 %")
     axes.axhline(law.floor.value, color=GREY, linestyle=":", label=f"floor {law.floor.value:.3g}")
     axes.plot(compute, loss, "o", color=ORANGE, markersize=5, label="trained")
-    end = told[-1]
+    end = curve[-1]
     error = [[max(end.value - end.low, 0)], [max(end.high - end.value, 0)]]
     axes.errorbar(target, end.value, yerr=error, fmt="D", color=BLUE, capsize=4,
                   label=f"predicted {end.value:.3g} [{end.low:.3g}, {end.high:.3g}]")  # fmt: skip

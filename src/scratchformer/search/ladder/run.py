@@ -103,15 +103,16 @@ def _write(steps: Sequence[Mapping[str, Any]], place: Path) -> Summary:
         for step in steps
     ]  # fmt: skip
     rows += [
-        ("floor", _told(law.floor)),
-        ("exponent", _told(law.exponent)),
-        (f"{TIMES} times the compute", f"loss {_told(predicted)}, if the law goes on"),
-        ("check", f"the smaller three predict {_told(blind)} for the largest; it is {seen:.4g}"),
-    ]
+        ("floor", _with_interval(law.floor)),
+        ("exponent", _with_interval(law.exponent)),
+        (f"{TIMES} times the compute", f"loss {_with_interval(predicted)}, if the law goes on"),
+        ("check", f"the smaller three predict {_with_interval(blind)} for the largest; it is "
+         f"{seen:.4g}"),
+    ]  # fmt: skip
     held = blind.low <= seen <= blind.high
     warnings = [] if held else ["the law did not predict the largest size: do not trust it further"]
     return Summary("ladder, loss on the validation split", rows, [report, picture], warnings)
 
 
-def _told(found: Interval) -> str:
+def _with_interval(found: Interval) -> str:
     return f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]"

@@ -150,8 +150,8 @@ def parallel(points: Sequence[Point], axes_of: Sequence[Axis], measure: str) -> 
         ]  # fmt: skip
         axes.plot([*line, share], color=colours(share), linewidth=1.2, alpha=0.8)
     for place, (axis, (a, b)) in enumerate(zip(axes_of, ends, strict=True)):
-        axes.text(place, 1.04, _told(axis, b), ha="center", fontsize="small")
-        axes.text(place, -0.04, _told(axis, a), ha="center", va="top", fontsize="small")
+        axes.text(place, 1.04, _value_at(axis, b), ha="center", fontsize="small")
+        axes.text(place, -0.04, _value_at(axis, a), ha="center", va="top", fontsize="small")
     axes.text(len(axes_of), 1.04, f"{high:.4g}", ha="center", fontsize="small")
     axes.text(len(axes_of), -0.04, f"{low:.4g}", ha="center", va="top", fontsize="small")
     names = [axis.name.rpartition(".")[2] for axis in axes_of]
@@ -217,7 +217,7 @@ def _ends(places: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _told(axis: Axis, place: float) -> str:
+def _value_at(axis: Axis, place: float) -> str:
     if axis.choices is not None:
         return str(axis.choices[min(max(round(place), 0), len(axis.choices) - 1)])
     return f"{10**place if axis.log else place:.3g}"

@@ -57,11 +57,11 @@ def importances(trials: Sequence[Any], value: Callable[[Any], float | None]) -> 
         places = random.integers(0, len(plain), len(plain))
         drawn.append(_shares([plain[place] for place in places], keys, draw))
     tail = (1 - _CONFIDENCE) / 2
-    told: list[Importance] = []
+    measured: list[Importance] = []
     for key in keys:
         low, high = np.quantile([shares[key] for shares in drawn], [tail, 1 - tail])
-        told.append(Importance(key, float(whole[key]), float(low), float(high)))
-    return sorted(told, key=lambda each: -each.share)
+        measured.append(Importance(key, float(whole[key]), float(low), float(high)))
+    return sorted(measured, key=lambda each: -each.share)
 
 
 def _shares(trials: Sequence[Any], keys: Sequence[str], seed: int) -> dict[str, float]:

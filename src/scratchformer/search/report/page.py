@@ -37,27 +37,27 @@ def write_page(space: Space) -> Path:
     if not ended:
         raise DataError(f"search {space.name!r}: no trial has ended yet")
     file = folder_of(space) / REPORT
-    told = read_json(file) if file.is_file() else None
+    results = read_json(file) if file.is_file() else None
     page, pictures = page_of(space), folder_of(space) / "figures"
     for folder in (page.parent, pictures):
         folder.mkdir(parents=True, exist_ok=True)
-    write_report(_sections(space, ended, told), _first(space, ended, told), pictures, page)
+    write_report(_sections(space, ended, results), _first(space, ended, results), pictures, page)
     return page
 
 
-def _first(space: Space, ended: Sequence[Any], told: Mapping[str, Any] | None) -> FirstScreen:
+def _first(space: Space, ended: Sequence[Any], results: Mapping[str, Any] | None) -> FirstScreen:
     states = Counter(trial.state.name.lower() for trial in ended)
     seconds = sum(
         (trial.datetime_complete - trial.datetime_start).total_seconds() for trial in ended
     )
     again = sum(trial.user_attrs.get("starts", 1) - 1 for trial in ended)
     checks = [Check("good", "The test split was not in the folder of any trial.")]
-    if told is None:
+    if results is None:
         checks.append(Check("bad", "The best were not trained again yet: their values are chosen "
                                    "for luck, too."))  # fmt: skip
     else:
-        better = told["settings"][1]["better"]
-        checks.append(Check("good" if better else "mind", told["verdict"] + "."))
+        better = results["settings"][1]["better"]
+        checks.append(Check("good" if better else "mind", results["verdict"] + "."))
     facts = [
         ("stage and measure", f"{space.stage}, {space.measure} on the validation split"),
         ("trials", ", ".join(f"{count} {state}" for state, count in sorted(states.items()))),
@@ -70,14 +70,15 @@ def _first(space: Space, ended: Sequence[Any], told: Mapping[str, Any] | None) -
 
 
 def _sections(
-    space: Space, ended: Sequence[Any], told: Mapping[str, Any] | None
+    space: Space, ended: Sequence[Any], results: Mapping[str, Any] | None
 ) -> Iterator[Section]:
     points = [_point(trial) for trial in ended]
     axes = [_axis(*each) for each in space.space.items()]
     groups = {name: importances(ended, value) for name, value in _VALUES.items()}
     groups = {name: found for name, found in groups.items() if found}
-    if told is not None:
-        yield Section("confirmed", "Trained again", told["verdict"] + ".", _confirmed(space, told))
+    if results is not None:
+        verdict = f"{results['verdict']}."
+        yield Section("confirmed", "Trained again", verdict, _confirmed(space, results))
     yield Section("history", "History", "", [Picture(
         "search-history", "Value of each trial",
         "Circles are trials that were stopped early, with the value that they had: it is not that "
@@ -93,8 +94,8 @@ def _sections(
     )])  # fmt: skip
 
 
-def _confirmed(space: Space, told: Mapping[str, Any]) -> list[Item]:
-    settings = told["settings"]
+def _confirmed(space: Space, results: Mapping[str, Any]) -> list[Item]:
+    settings = results["settings"]
     rows = [
         [
             each["name"], "" if each["found"] is None else f"{each['found']:.4g}",

@@ -2,7 +2,7 @@
 
 It ends with the event "finish", or when the stage is gone without having sent it, which is how a
 run gets the status KILLED although nothing can be done about a `kill -9`. Whatever goes wrong here
-is told in one line, and the stage goes on.
+is reported in one line, and the stage goes on.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The list of gates; all are run, and all red ones are told together."""
+"""The list of gates; all are run, and all red ones are reported together."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass

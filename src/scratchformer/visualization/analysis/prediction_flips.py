@@ -1,9 +1,8 @@
 """Rows that one system gets right and another gets wrong, and the other way round: as frames."""
 
-import numpy as np
 import pandas as pd
 
-OUTCOMES = ("fixed", "broken", "still right", "still wrong")
+from scratchformer.evaluation.measures.outcomes import outcome_of
 
 
 def sequence_flips(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -12,7 +11,7 @@ def sequence_flips(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
     `before` and `after` are the answers; the scores are the shares of tokens that are right,
     1 - edits / reference length (negative when there are more edits than tokens). `outcome` is
-    one of `OUTCOMES`.
+    one of `evaluation.measures.outcomes.OUTCOMES`.
     """
     both = before.merge(after, on="id", suffixes=("_before", "_after"), validate="one_to_one")
     changes = pd.DataFrame(
@@ -28,12 +27,8 @@ def sequence_flips(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         length = both[f"reference_length_{side}"].clip(lower=1)
         changes[f"score_{side}"] = 1 - both[f"distance_{side}"] / length
     changes["gain"] = changes["score_after"] - changes["score_before"]
-    right_before, right_after = both["exact_before"], both["exact_after"]
-    changes["outcome"] = np.select(
-        [~right_before & right_after, right_before & ~right_after, right_before & right_after],
-        OUTCOMES[:3],
-        OUTCOMES[3],
-    )
+    right = zip(both["exact_before"], both["exact_after"], strict=True)
+    changes["outcome"] = [outcome_of(before, after) for before, after in right]
     return changes
 
 

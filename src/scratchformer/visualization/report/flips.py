@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from scratchformer.base.layout import TrackName
-from scratchformer.visualization.analysis.prediction_flips import OUTCOMES, most_changed
+from scratchformer.evaluation.measures.outcomes import OUTCOMES
+from scratchformer.visualization.analysis.prediction_flips import most_changed
 from scratchformer.visualization.plots.labels import shorten
 from scratchformer.visualization.plots.prediction_flips import flip_arrows
 from scratchformer.visualization.report.page.items import Explorer, Item, Missing, Picture, Table

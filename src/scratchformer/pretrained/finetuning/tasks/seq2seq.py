@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def make_sequences(
     pretrained: Pretrained, info: Mapping[str, Any], train: pa.Table, valid: pa.Table, seed: int
 ) -> "Sequences":
-    """See `TaskMaker`. The model is told how long its answers are and in which language."""
+    """See `TaskMaker`. The model knows how long its answers are and in which language."""
     model = load_seq2seq(pretrained)
     # Else whoever loads the model gets the answers cut after the default of 20 tokens.
     model.generation_config.max_new_tokens = info["max_target_length"]

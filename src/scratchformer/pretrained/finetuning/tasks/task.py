@@ -1,4 +1,4 @@
-"""What a fine-tuning is told: what is trained, and how it is scored.
+"""What a fine-tuning gets: what is trained, and how it is scored.
 
 A task turns row numbers into model inputs and scores the model on the validation split. The loss
 is the same for all: cross-entropy per item, an item being a row or a target token.

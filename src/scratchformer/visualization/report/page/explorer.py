@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from scratchformer.visualization.analysis.prediction_flips import OUTCOMES
+from scratchformer.evaluation.measures.outcomes import OUTCOMES
 from scratchformer.visualization.plots.labels import shorten
 from scratchformer.visualization.report.page.items import Explorer
 

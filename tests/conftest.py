@@ -1,10 +1,12 @@
 """What all tests share: shape checks on the book, one thread, the benchmark data, differences.
 
 The shape annotations of `scratchformer.transformer` (jaxtyping) are enforced at every call
-(beartype) in this process: the hook has to be in place before the first import of the package.
-SHAPE_CHECKS=off in the environment leaves them out: calls of small models are 3 times as fast.
+(beartype) of its own tests: the hook has to be in place before the first import of the package.
+Other rooms call the same functions, and small models are 3 times as fast unchecked.
+SHAPE_CHECKS=off in the environment leaves the checks out.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jaxtyping import config as shape_checks
 from jaxtyping import install_import_hook
 
 assert "scratchformer.transformer" not in sys.modules, "imported before the shape checks"
@@ -20,6 +23,9 @@ if os.environ.get("SHAPE_CHECKS") != "off":
     install_import_hook("scratchformer.transformer", "beartype.beartype")
 
 ROOT = Path(__file__).parents[1]
+
+# Collecting imports every library, and nothing of it is garbage: looking costs a fifth of the time.
+gc.disable()
 
 
 # Children of a shell's background job ignore Ctrl-C, and so would the stages that tests start.
@@ -37,6 +43,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: (not item.nodeid.startswith(LONGEST_FIRST), item.path not in slow)
     )
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def shapes_are_checked(request: pytest.FixtureRequest) -> None:
+    """In the tests of the book only."""
+    elsewhere = not request.node.nodeid.startswith("tests/transformer/")
+    shape_checks.update("jaxtyping_disable", elsewhere)
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from chapters import DOCS, ROOT, SECTIONS, TOPICS, Chapter, chapters
-from experiments import load_experiment
+from experiments import load_experiment, load_results
 from refresh import refreshed
 from tests.committed import DEFAULT_PARAMS
-from tuned import load_tuned
+from tuned import RATE, load_tuned
 
 from scratchformer.params import parse_params, read_yaml
 from scratchformer.params.presets import merged
@@ -80,6 +80,8 @@ def test_the_experiment_is_the_one_that_was_measured(chapter: Chapter) -> None:
     experiment = load_experiment(chapter.experiment)
     arms = (*experiment.arms, *load_tuned().arms.values())
     measured = {setting for arm in arms for setting in arm.settings}
+    runs = {word for key in load_results() for word in key[1].split(" ")}
+    measured |= {word for word in runs if word.startswith(RATE)}  # tuned rates are found, not set
     assert chapter.settings and set(chapter.settings) <= measured
     assert f"{experiment.target}\n```" in chapter.sections["The experiment"]
     for arm in experiment.arms:

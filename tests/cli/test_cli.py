@@ -163,3 +163,9 @@ def test_what_the_system_refuses_is_one_line(
     (folder / "reports/metrics.json").write_text("{}")
     found, out, err = scratchformer(folder, *arguments)
     assert (found, out) == (code, "") and expected in err and err.count("\n") == 1
+
+
+def test_every_layout_has_what_writes_it() -> None:
+    from scratchformer.cli.export import EXPORTS, Layout
+
+    assert set(EXPORTS) == set(Layout)

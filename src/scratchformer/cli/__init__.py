@@ -15,15 +15,8 @@ import typer
 
 from scratchformer.base.errors import DataError, ScratchformerError
 from scratchformer.base.terminal import visible
+from scratchformer.cli.export import EXPORTS, Layout
 from scratchformer.runtime.device import DeviceName
-
-
-class Layout(StrEnum):
-    """What kind of folder `export` writes."""
-
-    pyfunc = "pyfunc"
-    transformers = "transformers"
-    ctranslate2 = "ctranslate2"
 
 
 class LongTexts(StrEnum):
@@ -252,29 +245,7 @@ def export(
     example: Annotated[str, typer.Option(help="Input example of a pyfunc.")] = "transformer",
 ) -> None:
     """Write a model for MLflow (no pickles), for transformers, or for CTranslate2."""
-    if layout is Layout.ctranslate2:
-        from scratchformer.pretrained.conversion.ctranslate2 import export_ctranslate2
-
-        export_ctranslate2(model, folder)
-        print(f"{folder}: written; use it with: scratchformer predict --model {folder}")
-        return
-    if layout is Layout.transformers:
-        from scratchformer.pretrained.conversion.export import export_transformers
-
-        export_transformers(model, folder)
-        print(f"{folder}: written; to fine-tune it, set pretrained.kind: folder and "
-              f"pretrained.name: {folder}")
-        return
-    from scratchformer.base.layout import FINETUNED_MODEL
-    from scratchformer.evaluation.tables.results_table import card_with_results
-    from scratchformer.prediction.served import export_pyfunc
-    from scratchformer.tracking.mirror.store import quiet_environment
-
-    os.environ.update(quiet_environment())  # before MLflow is imported
-    text = card_with_results() if model == FINETUNED_MODEL else None
-    export_pyfunc(model, folder, example, text)
-    print(f"{folder}: written; serve it on this machine only with")
-    print(f"mlflow models serve --env-manager local --host 127.0.0.1 --model-uri {folder}")
+    print(f"{folder}: written; {EXPORTS[layout](model, folder, example)}")
 
 
 @app.command()

@@ -56,7 +56,7 @@ def test_the_outputs_are_in_place_and_the_checkpoint_is_gone(params: Params) -> 
     assert not list(Path(".checkpoints").rglob("*.safetensors"))
     assert run.summary["best_step"] in (5, 10)
     assert run.inputs == ["training", "validation"]
-    assert {"train.loss", "train.learning_rate", "speed.tokens_per_second", "valid.accuracy"} <= {
+    assert {"train/loss", "train/learning_rate", "speed/tokens_per_second", "valid/accuracy"} <= {
         name for _, values in run.metrics for name in values
     }
 

@@ -53,10 +53,10 @@ def test_every_trial_is_a_run_once_and_says_how_it_ended(
         "complete", "fail", "pruned", "fail",
     ]  # fmt: skip
     assert children["0"].data.params == {RATE: "0.03", "train_scratch.model.num_heads": "2"}
-    assert children["0"].data.metrics == {"valid.loss": 1.0, "loss": 1.0}
+    assert children["0"].data.metrics == {"valid/loss": 1.0, "loss": 1.0}
     assert children["2"].data.tags["reason"].startswith("after validation 1 (update 10): loss 3")
     assert children["1"].info.status == "FAILED" and "d_model" in children["1"].data.tags["reason"]
-    curve = store.client.get_metric_history(children["0"].info.run_id, "valid.loss")
+    curve = store.client.get_metric_history(children["0"].info.run_id, "valid/loss")
     assert [(point.step, point.value) for point in curve] == [(1, 2.0), (2, 1.0)]
     assert mirrors.mirror_searches(tmp_path, "another") == 5  # from the record alone
 

@@ -72,7 +72,7 @@ def test_a_stage_that_ends_well(pipeline: Workspace) -> None:
     (pipeline.path / "rows.txt").write_text("x")
     pipeline.mirror(
         "train_scratch",
-        *points(1, 2, 3, **{"train.loss": -1.0, "valid.loss": 0.5}),
+        *points(1, 2, 3, **{"train/loss": -1.0, "valid/loss": 0.5}),
         {"event": "summary", "values": {"valid": {"loss": 0.5}, "why": "patience", "rows": [1]}},
         {"event": "artifact", "path": "rows.txt", "folder": "samples"},
         {"event": "artifact", "path": "models/scratch", "folder": None},
@@ -90,9 +90,10 @@ def test_a_stage_that_ends_well(pipeline: Workspace) -> None:
     assert set(child.data.params) == {
         key for key in parent.data.params if key.startswith(("run.", "train_scratch."))
     }
-    assert runs.curve(child, "train.loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
-    # The summary names the same number; it is no further point of the curve.
-    assert runs.curve(child, "valid.loss") == [(1, 0.5), (2, 0.5), (3, 0.5)]
+    assert runs.curve(child, "train/loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    # The summary names the same number; it is neither a point of the curve nor beside it.
+    assert "valid.loss" not in child.data.metrics
+    assert runs.curve(child, "valid/loss") == [(1, 0.5), (2, 0.5), (3, 0.5)]
     assert child.data.tags["why"] == "patience"
     assert runs.files(child) == {"samples/rows.txt", "scratch/training.json", "tables/samples.json"}
     (used,) = child.inputs.dataset_inputs
@@ -274,10 +275,10 @@ def test_a_parameter_that_the_stage_does_not_read_does_not_part_it_from_its_run(
 
 
 def test_points_that_were_lost_are_filled_from_the_history(pipeline: Workspace) -> None:
-    pipeline.mirror("train_scratch", *points(1, 3, **{"train.loss": -1.0}))
+    pipeline.mirror("train_scratch", *points(1, 3, **{"train/loss": -1.0}))
     runs = pipeline.runs()
     (child,) = runs.children(runs.parents()[0]).values()
-    assert runs.curve(child, "train.loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert runs.curve(child, "train/loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
 
 def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_are_not(

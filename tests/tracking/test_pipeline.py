@@ -71,7 +71,7 @@ def train_scratch(params, run):
     rate = params.train_scratch.optimizer.learning_rate
     rows = ["step,loss"]
     for step in range(1, 6):
-        run.log_metrics({"train.loss": rate * step}, step)
+        run.log_metrics({"train/loss": rate * step}, step)
         rows.append(f"{step},{rate * step}")
     write("reports/history/scratch/train.csv", "\\n".join(rows) + "\\n")
     write("models/scratch/training.json", {"steps": 5, "rate": rate})
@@ -189,7 +189,7 @@ def test_one_parent_and_a_child_for_each_stage(reproduced: Repository) -> None:
         "work/scratch.updates": 5.0,
     }
     assert runs.files(parent) == {"figures/loss.png", "report.html", "metrics.json", "data.json"}
-    assert len(runs.curve(children["train_scratch"], "train.loss")) == 5
+    assert len(runs.curve(children["train_scratch"], "train/loss")) == 5
 
 
 def test_digests_and_hashes_are_those_of_dvc(reproduced: Repository) -> None:
@@ -343,7 +343,7 @@ def test_sync_creates_the_run_of_a_restored_experiment_once(restored: Repository
     (child,) = runs.children(again).values()
     assert child.info.run_name == "train_scratch (reused)"
     trained = runs.children(fast)["train_scratch"]
-    assert runs.curve(child, "train.loss") == runs.curve(trained, "train.loss")
+    assert runs.curve(child, "train/loss") == runs.curve(trained, "train/loss")
     assert sync_store(restored.path, "scratchformer")[:2] == (0, 0)
     assert len(restored.runs().parents()) == len(before) + 1
 

@@ -81,7 +81,7 @@ def test_noise_and_signal_add_up_to_the_gradient_that_was_seen(training):
 
 def test_diagnostics_are_cut_back_and_written_again_after_a_kill(training):
     def stop(values, step):
-        if step == 7 and "diagnostics.noise" in values:
+        if step == 7 and "diagnostics/noise" in values:
             os.kill(os.getpid(), 15)
 
     left_alone = training(folder="alone", diagnose_every=1)

@@ -88,7 +88,7 @@ def test_histories_samples_and_log_agree(training):
     assert valid[0] == "step,loss,perplexity,token_accuracy,exact_match,error_rate"
     assert [line.split(",")[0] for line in train[1:]] == ["3", "6", "9", "12"]
     assert [line.split(",")[0] for line in valid[1:]] == ["4", "8", "12"]
-    assert [step for step, values in logged if "valid.loss" in values] == [4, 8, 12]
+    assert [step for step, values in logged if "valid/loss" in values] == [4, 8, 12]
     assert [step for step, _ in sampled] == [4, 8, 12]
     assert len(sampled[0][1]) == 8 and all(sample.references for sample in sampled[0][1])
     assert train[-1].split(",")[-1] == str(state.tokens)
@@ -171,7 +171,7 @@ def test_patience_stops_and_the_best_weights_are_kept(training):
     weights_of_step_2 = {}
 
     def remember(values, step):
-        if "valid.loss" in values and step == 2:
+        if "valid/loss" in values and step == 2:
             weights_of_step_2.update({n: p.detach().clone() for n, p in one.parameters.items()})
 
     one.recorder.on_log = remember
@@ -256,7 +256,7 @@ def test_not_finite_stops_before_the_weights_and_names_the_rows(training, where)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_at_the_next_step_with_a_checkpoint_and_nothing_is_lost(training, number):
     def ask(values, step):
-        if "train.loss" in values and step == 6:
+        if "train/loss" in values and step == 6:
             os.kill(os.getpid(), number)
 
     stopped = training({"on_log": ask})

@@ -134,7 +134,7 @@ def test_a_policy_does_the_same_when_the_training_is_resumed(training, policy):
     expected = left_alone.run()
 
     def stop(values, step):
-        event = "not_finite.left_out" if step == 6 else "train.loss"
+        event = "not_finite/left_out" if step == 6 else "train/loss"
         if step in (6, 9) and event in values:
             os.kill(os.getpid(), 15)
 

@@ -57,7 +57,7 @@ def test_the_outputs_are_in_place_and_the_checkpoint_is_gone(params, capsys):
     assert results["steps"] == 12 and results["stop_reason"] == "max_steps"
     assert results["best_valid_loss"] == results["valid"]["loss"]
     assert run.summary == results
-    assert run.steps["train.loss"] == [3, 6, 9, 12] and run.steps["valid.loss"] == [4, 8, 12]
+    assert run.steps["train/loss"] == [3, 6, 9, 12] and run.steps["valid/loss"] == [4, 8, 12]
     assert run.inputs == [("train", "training"), ("valid", "validation")]
     assert not list(Path(".checkpoints").rglob("*.safetensors"))
     words = {row["source"] for row in run.tables}

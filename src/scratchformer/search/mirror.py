@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchformer.base.files import read_json
+from scratchformer.base.mappings import curve_name
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import load_params
 from scratchformer.search.space import Space
@@ -83,7 +84,7 @@ def _add(store: Store, parent: str, space: Space, trial: Any) -> None:
     run_id = store.create_run(f"trial {trial.number}", tags, start)
     store.log_params(run_id, trial.params)
     end = int(trial.datetime_complete.timestamp() * 1000)
-    name = f"valid.{space.measure}"
+    name = curve_name("valid", space.measure)
     points = [(name, value, step, end) for step, value in trial.intermediate_values.items()]
     if trial.state.name == "COMPLETE":
         points.append((space.measure, trial.value, 0, end))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from scratchformer.base.mappings import curve_name
 from scratchformer.base.terminal import Progress, progress, say
 from scratchformer.data.tokenized.batches import Batch
 from scratchformer.monitoring.flops import Utilisation
@@ -29,7 +30,7 @@ class Recorder:
     Args:
         folder: of the curves.
         objective: names the columns.
-        on_log: gets every row of the curves, names like "train.loss", and its step.
+        on_log: gets every row of the curves, names like "train/loss", and its step.
         on_samples: gets the decoded rows of every validation.
     """
 
@@ -98,7 +99,7 @@ class Recorder:
         if rank():
             return
         self.history.add(curve, step, values)
-        self.on_log({f"{curve}.{name}": value for name, value in values.items()}, step)
+        self.on_log({curve_name(curve, name): value for name, value in values.items()}, step)
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -183,7 +183,7 @@ def test_sigterm_at_the_end_of_an_epoch_does_not_lose_its_validation(
     runs: Runs, whole: Runs
 ) -> None:
     def stop(values: Mapping[str, float], at: int) -> None:
-        if at == 10 and "train.loss" in values:  # after the update, before the validation
+        if at == 10 and "train/loss" in values:  # after the update, before the validation
             os.kill(os.getpid(), signal.SIGTERM)
 
     settings = FEW.model_copy(update={"log_every": 10})

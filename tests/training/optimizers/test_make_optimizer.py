@@ -56,7 +56,7 @@ def test_a_training_resumes_to_the_same_bytes(training, choice):
     """Stopped after the validation of step 4, and after the row of step 9."""
 
     def stop(values, step):
-        if "train.loss" in values and step == 9:
+        if "train/loss" in values and step == 9:
             os.kill(os.getpid(), 15)
 
     alone = training(folder="alone", optimizer=choice)

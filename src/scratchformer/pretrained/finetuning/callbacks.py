@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from scratchformer.base.errors import Interrupted
+from scratchformer.base.mappings import curve_name
 from scratchformer.base.terminal import Progress as Bar
 from scratchformer.base.terminal import say
 from scratchformer.checkpoints.signals import StopRequest
@@ -70,7 +71,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if self._progress.stop_reason and self._progress.window.items:
             self._log_row(step)  # the updates since the last full row
         self._history.add("valid", step, metrics)
-        self._on_log({f"valid.{name}": value for name, value in metrics.items()}, step)
+        self._on_log({curve_name("valid", name): value for name, value in metrics.items()}, step)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         say(f"epoch {state.epoch:g} of {state.num_train_epochs}: validation {shown}")
 
@@ -100,8 +101,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         speed = self._throughput.take(self._utilisation)
         self._history.add("train", step, values)
         self._history.add("speed", step, speed)
-        named = {f"train.{name}": value for name, value in values.items()}
-        self._on_log(named | {f"speed.{name}": value for name, value in speed.items()}, step)
+        named = {curve_name("train", name): value for name, value in values.items()}
+        of_speed = {curve_name("speed", name): value for name, value in speed.items()}
+        self._on_log(named | of_speed, step)
         self._bar.advance(
             0,
             **{

@@ -52,12 +52,12 @@ class Child:
     def summary(self, values: Mapping[str, Any]) -> None:
         """Final results: numbers as metrics at step 0, words as tags, lists left out.
 
-        A number of the name of a curve (valid.loss at the best step) would be a point of it at
-        step 0; it is a point of the curve already, so it is left out.
+        The last value of a curve (`valid.loss` of `valid/loss`) is a point of it already, so it is
+        left out.
         """
         flat = dict(flatten(values))
         words = {key: value for key, value in flat.items() if isinstance(value, str | bool)}
-        curves = {name for name, step in self._seen if step}
+        curves = {name.replace("/", ".") for name, step in self._seen if step}
         final = {key: value for key, value in numbers(flat).items() if key not in curves}
         # Through `metrics`: a stage that was killed after its summary sends it a second time.
         self.metrics(final, 0, int(time.time() * 1000))

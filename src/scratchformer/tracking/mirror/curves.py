@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scratchformer.base import layout
+from scratchformer.base.mappings import curve_name
 
 HISTORIES = {
     "train_scratch": layout.HISTORY / "scratch",
@@ -17,11 +18,11 @@ HISTORIES = {
 
 
 def read_curves(folder: Path) -> Iterator[tuple[str, float, int]]:
-    """(name, value, step) of every point of every `<curve>.csv`; names are `<curve>.<column>`."""
+    """(name, value, step) of every point of every `<curve>.csv`; names are `<curve>/<column>`."""
     for path in sorted(folder.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 step = int(row.pop("step"))
                 for column, value in row.items():
                     if value:
-                        yield f"{path.stem}.{column}", float(value), step
+                        yield curve_name(path.stem, column), float(value), step

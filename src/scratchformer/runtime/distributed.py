@@ -19,8 +19,7 @@ from torch import distributed as group
 
 from scratchformer.base.errors import ScratchformerError
 from scratchformer.runtime.device import machine
-from scratchformer.runtime.launch import PEER_LOST
-from scratchformer.runtime.processes import rank, world_size
+from scratchformer.runtime.processes import PEER_LOST, rank, world_size
 
 _LOSS = re.compile(r"gloo/transport|NCCL|Connection (closed|reset) by peer")
 _PATIENCE = timedelta(hours=2)  # of those that wait while the first runs gates or writes

@@ -19,11 +19,10 @@ from typing import Literal
 import psutil
 
 from scratchformer.runtime.device import DeviceName, Threads, count_threads
-from scratchformer.runtime.processes import rank, world_size
+from scratchformer.runtime.processes import PEER_LOST, rank, world_size
 
 Processes = int | Literal["auto"]
 
-PEER_LOST = 75  # EX_TEMPFAIL of sysexits.h: this process was well, another one ended
 _TO_STOP = 120  # seconds from SIGTERM, which a process answers after its update, to SIGKILL
 _LAST_WORDS = "SCRATCHFORMER_LAST_WORDS"  # a folder, in the environment of what was launched
 

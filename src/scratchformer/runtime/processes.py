@@ -9,6 +9,8 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
+PEER_LOST = 75  # EX_TEMPFAIL of sysexits.h: this process was well, another one ended
+
 
 def world_size() -> int:
     """How many there are, on all machines."""

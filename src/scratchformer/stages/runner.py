@@ -15,9 +15,10 @@ from scratchformer.base.terminal import Summary, print_summary
 from scratchformer.params import Params, load_params
 from scratchformer.params.declared import only_declared
 from scratchformer.record.dvc_record import read_stages
-from scratchformer.runtime.device import Threads, threads_of_process
+from scratchformer.runtime.device import Threads, count_threads, threads_of_process
 from scratchformer.runtime.launch import count_processes, is_launched, launch, leave_last_word
 from scratchformer.runtime.processes import rank, world_size
+from scratchformer.runtime.workers import set_workers
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -67,6 +68,8 @@ def run_stage(
         if rank():
             params = _silenced(params)
         set_threads(params.run.threads)
+        if deal is None:
+            set_workers(_workers(params))
         from scratchformer.tracking import stage_run
 
         with stage_run(stage.__name__, params) as run:
@@ -103,6 +106,12 @@ def _processes(params: Params, deal: Deal | None) -> int:
     return count
 
 
+def _workers(params: Params) -> int:
+    """Worker processes of a stage that works on texts; they change no byte of what it writes."""
+    asked = params.run.processes
+    return count_threads(params.run.threads) if asked == "auto" else asked
+
+
 def _say_last(stage: str, text: str) -> None:
     """Of several processes the first speaks, or their launcher for all."""
     if is_launched():
@@ -114,7 +123,7 @@ def _say_last(stage: str, text: str) -> None:
 
 def _declared(params: Params, stage: str) -> Params:
     """What dvc.yaml lets the stage read; all, where dvc.yaml knows no such stage: nothing there
-    depends on what it reads. Threads and tracking are the runner's own business."""
+    depends on what it reads. Threads, workers and tracking are the runner's own business."""
     definition = read_stages().get(stage)
     if definition is None:
         return params

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -11,19 +12,29 @@ from hypothesis import strategies as st
 from scratchformer.base.errors import DataError
 from scratchformer.base.layout import SPLITS, SplitName
 from scratchformer.data.preparation.digests import normalised
+from scratchformer.data.preparation.ledger import Ledger, entries_of
 from scratchformer.data.preparation.rows import Row
 from scratchformer.data.preparation.splits import (
     DROPPED,
     TEST,
     TRAIN,
     VALID,
-    Ledger,
     Plan,
     plan_splits,
 )
 from scratchformer.params import Split
 
 SHARES = Split(valid=0.2, test=0.3)
+
+
+def entered(
+    rows: Sequence[tuple[Row, int]], seed: int = 0, *, labelled: bool = False
+) -> Ledger:
+    ledger = Ledger()
+    for given_split, some in groupby(rows, key=lambda entry: entry[1]):
+        entries, _ = entries_of([row for row, _ in some], seed, labelled=labelled)
+        ledger.extend(entries, given_split)
+    return ledger
 
 
 def plan(
@@ -34,9 +45,7 @@ def plan(
     merge: bool = False,
     seed: int = 0,
 ) -> Plan:
-    ledger = Ledger(seed, labelled)
-    for row, given_split in rows:
-        ledger.add(row, given_split)
+    ledger = entered(rows, seed, labelled=labelled)
     return plan_splits(ledger, SHARES, cut, merge=merge)
 
 
@@ -192,9 +201,7 @@ def test_tens_of_thousands_of_rows_take_a_moment() -> None:
     import time
 
     def cpu(count: int) -> float:
-        ledger = Ledger(0, False)
-        for entry, split in many(count):
-            ledger.add(entry, split)
+        ledger = entered(many(count))
         start = time.process_time()
         plan_splits(ledger, SHARES, ("valid", "test"), merge=True)
         return time.process_time() - start

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,25 +23,26 @@ from scratchformer import params
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.layout import REJECTED_ROWS, SPLITS, TrackName
 from scratchformer.base.tasks import TASKS, TaskName
-from scratchformer.data.preparation.contract import BrokenContract, check
+from scratchformer.data.preparation.checking import SPOOL, Checked, Chunk, check_chunk
+from scratchformer.data.preparation.ledger import Ledger
 from scratchformer.data.preparation.prepared import SCHEMAS, Info, Label
-from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow, Row
-from scratchformer.data.preparation.splits import DROPPED, Ledger, Plan, plan_splits
+from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow
+from scratchformer.data.preparation.splits import DROPPED, Plan, plan_splits
 from scratchformer.data.preparation.statistics import describe
 from scratchformer.data.sources import open_source
-
-_SPOOL = pa.schema(
-    [("id", pa.string()), ("input", pa.string()), ("pair", pa.string()),
-     ("targets", pa.list_(pa.string())), ("group", pa.string())]
-)
+from scratchformer.runtime.workers import in_order
 
 
 @dataclass
 class Intake:
-    """What came in: good rows (in the ledger and the spool) and bad ones, counted by reason."""
+    """What came in: good rows (in the ledger and the spool) and bad ones, counted by reason.
 
-    ledger: Ledger
+    `failure` is what ended the reading before its time; the rows before it are on record.
+    """
+
+    ledger: Ledger = field(default_factory=Ledger)
     bad: Counter[str] = field(default_factory=Counter)
+    failure: DataError | None = None
 
     @property
     def total(self) -> int:
@@ -70,11 +72,15 @@ def prepare_track(
     corpus = open_source(track, seed)
     labelled = TASKS[corpus.task].labelled
     spool = folder / "spool.arrow"
-    intake = Intake(Ledger(seed, labelled))
-    with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, _SPOOL) as writer:
-        for batch in _batches(name, corpus, intake, rejected):
+    intake = Intake()
+    check = partial(check_chunk, task=corpus.task, seed=seed, labelled=labelled)
+    with pa.OSFile(str(spool), "wb") as sink, pa.ipc.new_file(sink, SPOOL) as writer:
+        checked = in_order(check, _chunks(corpus, intake))
+        for batch in _recut(_good_rows(name, checked, intake, rejected)):
             writer.write_batch(batch)
             on_rows(intake.total)
+    if intake.failure:
+        raise intake.failure
     _demand_good_rows(corpus, intake, max_bad_share)
     cut = [split for split in SPLITS if split not in corpus.splits]
     plan = plan_splits(intake.ledger, track.split, cut, merge=corpus.merge_references)
@@ -102,46 +108,49 @@ def prepare_track(
     }
 
 
-def _batches(
-    track: TrackName, corpus: Corpus, intake: Intake, rejected: TextIO
-) -> Iterator[pa.RecordBatch]:
-    """The first pass: good rows in batches of `BATCH_ROWS`, bad ones to the list."""
-    good: list[tuple[Row, str]] = []
+def _chunks(corpus: Corpus, intake: Intake) -> Iterator[Chunk]:
+    """The rows of the source in their order, `BATCH_ROWS` at a time."""
     for code, split in enumerate(SPLITS):
-        for raw in corpus.splits[split]() if split in corpus.splits else ():
-            row = _checked(raw, corpus.task)
-            if isinstance(row, BadRow):
-                # Reasons that differ in a number only are one reason.
-                intake.bad[re.sub(r"(?<![\w-])\d[\d,]*", "…", row.reason)] += 1
-                line = {"track": track, **row._asdict()}
-                rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
-                continue
-            good.append((row, intake.ledger.add(row, code)))
-            if len(good) == BATCH_ROWS:
-                yield _spool_batch(good)
-                good.clear()
-    if good:
-        yield _spool_batch(good)
+        rows = corpus.splits[split]() if split in corpus.splits else iter(())
+        chunk: list[RawRow | BadRow] = []
+        try:
+            for raw in rows:
+                chunk.append(raw)
+                if len(chunk) == BATCH_ROWS:
+                    yield Chunk(code, chunk)
+                    chunk = []
+        except DataError as error:
+            intake.failure = error
+        if chunk:
+            yield Chunk(code, chunk)
+        if intake.failure:
+            return
 
 
-def _checked(raw: RawRow | BadRow, task: TaskName) -> Row | BadRow:
-    if isinstance(raw, BadRow):
-        return raw
-    try:
-        return check(raw, task)
-    except BrokenContract as error:
-        return BadRow(raw.file, raw.line, str(error))
+def _good_rows(
+    track: TrackName, chunks: Iterable[Checked], intake: Intake, rejected: TextIO
+) -> Iterator[pa.RecordBatch]:
+    """The first pass: good rows are entered and handed on, bad ones are listed."""
+    for chunk in chunks:
+        for row in chunk.bad:
+            # Reasons that differ in a number only are one reason.
+            intake.bad[re.sub(r"(?<![\w-])\d[\d,]*", "…", row.reason)] += 1
+            line = {"track": track, **row._asdict()}
+            rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
+        intake.ledger.extend(chunk.entries, chunk.given)
+        yield chunk.good
 
 
-def _spool_batch(rows: list[tuple[Row, str]]) -> pa.RecordBatch:
-    columns = [
-        [row.id for row, _ in rows],
-        [row.inputs[0] for row, _ in rows],
-        [row.inputs[1] if len(row.inputs) > 1 else None for row, _ in rows],
-        [row.targets for row, _ in rows],
-        [group for _, group in rows],
-    ]
-    return pa.record_batch(columns, schema=_SPOOL)
+def _recut(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of `BATCH_ROWS`, so that a row is found by its number."""
+    held = SPOOL.empty_table()
+    for batch in batches:
+        held = pa.concat_tables([held, pa.table(batch)])
+        while len(held) >= BATCH_ROWS:
+            yield held.slice(0, BATCH_ROWS).combine_chunks().to_batches()[0]
+            held = held.slice(BATCH_ROWS)
+    if len(held):
+        yield held.combine_chunks().to_batches()[0]
 
 
 def _demand_good_rows(corpus: Corpus, intake: Intake, max_bad_share: float) -> None:
@@ -159,7 +168,7 @@ def _demand_good_rows(corpus: Corpus, intake: Intake, max_bad_share: float) -> N
 
 def _demand_unique_ids(corpus: Corpus, ledger: Ledger, plan: Plan, spool: Path) -> None:
     """Predictions are matched by id, so an id names one row of a split."""
-    identity = np.array(ledger.identity, dtype=np.uint64)
+    identity = np.asarray(ledger.identity)
     for code, split in enumerate(SPLITS):
         rows = np.flatnonzero(plan.kept & (plan.split == code))
         _, first, times = np.unique(identity[rows], return_index=True, return_counts=True)

@@ -11,56 +11,20 @@ therefore always whole, and the training split gives way.
 Works on 8-byte digests of all rows at once, so the cost is a few sorts of integers.
 """
 
-from array import array
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scratchformer.base.errors import DataError
 from scratchformer.base.layout import SPLITS, SplitName
-from scratchformer.data.preparation.digests import digest, normalised
-from scratchformer.data.preparation.rows import Row
+from scratchformer.data.preparation.ledger import Ledger
 from scratchformer.params import Split
 
 TRAIN, VALID, TEST = range(3)
 DROPPED = -1
-
-
-@dataclass
-class Ledger:
-    """What the split needs to know of every row: digests, 49 bytes a row with its label."""
-
-    seed: int
-    labelled: bool
-    given: "array[int]" = field(default_factory=lambda: array("b"))  # split of the source
-    likeness: "array[int]" = field(default_factory=lambda: array("Q"))  # normalised input text
-    text: "array[int]" = field(default_factory=lambda: array("Q"))  # the input text as it is
-    whole: "array[int]" = field(default_factory=lambda: array("Q"))  # … together with its targets
-    group: "array[int]" = field(default_factory=lambda: array("Q"))
-    identity: "array[int]" = field(default_factory=lambda: array("Q"))
-    label: "array[int]" = field(default_factory=lambda: array("l"))  # index into `labels`
-    labels: dict[str, int] = field(default_factory=dict)
-
-    def add(self, row: Row, given: int) -> str:
-        """Enter a row; returns its group."""
-        text = "\0".join(row.inputs)  # no text holds NUL, so the two of a pair cannot run together
-        likeness = digest("\0".join(map(normalised, row.inputs)))
-        group = f"{likeness:016x}" if row.group is None else row.group
-        self.given.append(given)
-        self.likeness.append(likeness)
-        self.text.append(digest(text))
-        self.whole.append(digest("\0".join((text, "", *row.targets))))
-        self.group.append(digest(f"{self.seed}/{group}"))
-        self.identity.append(digest(row.id))
-        if self.labelled:
-            self.label.append(self.labels.setdefault(row.targets[0], len(self.labels)))
-        return group
-
-    def __len__(self) -> int:
-        return len(self.text)
 
 
 @dataclass(frozen=True)
@@ -93,18 +57,19 @@ def plan_splits(
         DataError: a split is left without rows, train has fewer than two labels, or a label occurs
             in valid or test only.
     """
-    given = np.array(ledger.given, dtype=np.int8)
+    given = np.asarray(ledger.given)  # views, no copies
     likeness, text, whole, group = (
-        np.array(column, dtype=np.uint64)
+        np.asarray(column)
         for column in (ledger.likeness, ledger.text, ledger.whole, ledger.group)
     )
-    label = np.array(ledger.label, dtype=np.int64)
+    label = np.asarray(ledger.label)
     ours = (given == TRAIN) & bool(cut)  # rows whose split is for us to choose
     split = _cut(given, group, ours, {SPLITS.index(name): getattr(shares, name) for name in cut})
     counts = dict.fromkeys(
         ("duplicates", "conflicting_labels", "moved_to_train", "across_splits", "merged"), 0
     )
-    if ledger.labelled:
+    labelled = bool(ledger.labels)
+    if labelled:
         # One text, one label: the first row decides.
         repeated = ours & ~_first(text, ours)
         counts["duplicates"] = int((repeated & ~_first(whole, ours)).sum())
@@ -127,7 +92,7 @@ def plan_splits(
         counts["merged"] = int((merged_into != np.arange(len(split))).sum())
     plan = Plan(split, merged_into, counts)
     _demand_all_splits(plan, cut, leaked_from)
-    if ledger.labelled:
+    if labelled:
         _demand_two_labels(split, label, ledger.labels)
         _demand_known_labels(split, label, ledger.labels)
     return plan

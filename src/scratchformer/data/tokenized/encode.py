@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from scratchformer.base.files import write_json
 from scratchformer.base.layout import SPLITS, SplitName, TrackName
 from scratchformer.base.tasks import TASKS
 from scratchformer.data.preparation.prepared import Info, iterate_split, load_info
-from scratchformer.data.preparation.statistics import quantiles
+from scratchformer.data.preparation.statistics import added, quantiles
 from scratchformer.data.tokenized.read import schema_of
 from scratchformer.text.inputs import Encoded, ModelInputs
 
@@ -26,25 +27,25 @@ class _Figures:
     unknown: int = 0
     cut: int = 0
     special: int = 0
-    lengths: list[Any] = field(default_factory=list)
+    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def add(self, encoded: Encoded) -> None:
         self.texts += len(encoded.ids)
         self.unknown += encoded.unknown
         self.cut += encoded.cut
         self.special += encoded.special
-        self.lengths.append(np.fromiter(map(len, encoded.ids), np.int32, len(encoded.ids)))
+        lengths = np.fromiter(map(len, encoded.ids), np.int64, len(encoded.ids))
+        self.lengths = added(self.lengths, np.bincount(lengths))
 
     def summary(self) -> dict[str, Any]:
         """`unknown_rate` is a share of the tokens that stand for text: EOS and its like, which are
         always known, are not counted."""
-        lengths = np.concatenate(self.lengths)
-        tokens = int(lengths.sum())
+        tokens = int(self.lengths @ np.arange(len(self.lengths)))
         return {
             "tokens": tokens,
             "unknown_rate": round(self.unknown / max(tokens - self.special, 1), 6),
             "truncated_share": round(self.cut / self.texts, 6),
-            "lengths": quantiles(lengths),
+            "lengths": quantiles(self.lengths),
         }
 
 

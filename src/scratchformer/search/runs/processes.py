@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -13,6 +13,7 @@ from scratchformer.base.errors import DataError
 from scratchformer.search.runs.checkout import RESULT
 
 _POLL_SECONDS = 0.5
+_SECONDS_TO_SAVE = 60.0  # after Ctrl-C, until those that have not heard it are asked
 
 
 def run_processes(
@@ -80,7 +81,8 @@ def _ended_with_us() -> "Iterator[list[subprocess.Popen[bytes]]]":
     a checkpoint and stop, and waits for that.
 
     SIGTERM ends it as Ctrl-C does, with the exit code 143. It raises SystemExit, because no library
-    in which it arrives catches that.
+    in which it arrives catches that. A terminal sends Ctrl-C to the trainings too, and a second
+    signal would end them at once: they are left to save, until Ctrl-C comes again.
     """
     running: list[subprocess.Popen[bytes]] = []
     before = signal.signal(signal.SIGTERM, _exit)
@@ -88,6 +90,13 @@ def _ended_with_us() -> "Iterator[list[subprocess.Popen[bytes]]]":
         yield running
     except SystemExit:
         print("stopped by SIGTERM; the same command goes on from here", file=sys.stderr)
+        raise
+    except KeyboardInterrupt:
+        print("the trainings save what they have; Ctrl-C again ends them at once", file=sys.stderr)
+        last = time.monotonic() + _SECONDS_TO_SAVE
+        for process in running:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, last - time.monotonic()))
         raise
     finally:
         for process in running:

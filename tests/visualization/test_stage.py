@@ -14,6 +14,7 @@ from scratchformer.record.metrics import load_metrics
 from scratchformer.stages.visualize import visualize
 from scratchformer.text.rules import InputRules
 from scratchformer.tracking import StageRun
+from scratchformer.visualization.analysis.predictions import load_predictions
 from scratchformer.visualization.report.page.items import Atlas, Missing, Picture
 from scratchformer.visualization.report.sections import sections
 
@@ -88,6 +89,8 @@ def test_a_sequence_run_gives_every_figure_and_equal_bytes(make_workspace: Make)
     (data,) = re.findall(r'id="data">(.*?)</script>', playground, re.S)
     held = json.loads(data)
     assert held["weights"] and 1 <= len(held["examples"]) <= 6 and held["limits"] == [64, 64]
+    predictions = load_predictions("scratch-model")
+    assert set(held["examples"]) <= set(predictions[predictions["exact"]]["source"])
     first = {path.name: path.read_bytes() for path in Path("reports/figures").iterdir()}
     _, again, _ = run(params)
     assert again == page

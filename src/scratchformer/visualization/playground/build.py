@@ -9,7 +9,12 @@ from scratchformer.base.tasks import TASKS
 from scratchformer.text.inputs import load_scratch_inputs
 from scratchformer.text.tokenizers import load_tokenizers
 from scratchformer.transformer import Transformer, load_model
-from scratchformer.visualization.analysis.predictions import UnavailableError, load_predictions
+from scratchformer.visualization.analysis.examples import choose_examples
+from scratchformer.visualization.analysis.predictions import (
+    UnavailableError,
+    load_predictions,
+    right_rows,
+)
 from scratchformer.visualization.playground.pack import obstacle
 from scratchformer.visualization.playground.page import write_playground
 
@@ -46,13 +51,17 @@ def build_playground(task: str, page: Path) -> str | None:
 
 
 def _examples(field: str) -> list[str]:
-    """The first test texts that differ; none where evaluate wrote no predictions."""
-    track = TRACKS["scratch"]
+    """Test texts that the model gets right, of median length and longer; none where evaluate wrote
+    no predictions."""
     try:
-        table = load_predictions(f"{track.name}-model")
+        table = load_predictions(f"{TRACKS['scratch'].name}-model").drop_duplicates(field)
     except UnavailableError:
         return []
-    return [str(text) for text in table[field].drop_duplicates().head(EXAMPLES)]
+    texts = table[field].astype(str).tolist()
+    chosen = choose_examples(
+        [len(text) for text in texts], right_rows(table).tolist(), table["id"].tolist(), EXAMPLES
+    )
+    return [texts[place] for place in chosen]
 
 
 def _excuse(reason: str) -> str:

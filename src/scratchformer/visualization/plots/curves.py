@@ -91,7 +91,7 @@ def gradient_norm_curve(train: pd.DataFrame, title: str, clip_norm: float | None
             linewidth=1.2,
             label=f"clipped to {clip_norm:g} ({share:.0%} of the logged updates)",
         )
-        axes.legend(loc="upper right")
+        axes.legend(loc="best")  # spikes may reach any corner
     if not drawn.all():
         axes.text(
             0.01, 0.02, f"{int((~drawn).sum())} logged updates without a finite norm",

@@ -16,6 +16,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
+from tests.forked import ForkedPython
 from tests.pretrained.conftest import make_stage_folder as make_finetune_folder
 from tests.tracking.conftest import Runs
 from tests.training.conftest import make_stage_folder
@@ -25,7 +26,7 @@ from scratchformer.params import Params
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-STEPS = 1200
+STEPS = 800
 EPOCHS = 24
 REPRO = [sys.executable, "-m", "dvc", "repro", "--quiet"]
 
@@ -74,7 +75,9 @@ stages:
     def start(self, command: list[str], **changes: str) -> "subprocess.Popen[str]":
         kept = {key: value for key, value in os.environ.items() if not key.startswith("DVC")}
         environment = kept | changes
-        return subprocess.Popen(
+        # A fork has the hash seed and the locale of its parent.
+        popen = subprocess.Popen if changes else ForkedPython
+        return popen(
             command, cwd=self.path, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.committed import DEFAULT_PARAMS
+from tests.forked import ForkedPython
 
 from scratchformer.params import load_params
 from scratchformer.tracking.live import writer
@@ -128,7 +129,8 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(workspace: Workspace) -> Start:
-    """Start a process that runs the given lines inside `stage_run("train_scratch", …)`."""
+    """Start a process that runs the given lines inside `stage_run("train_scratch", …)`: a fork,
+    unless its environment differs."""
 
     def started(body: str, **environment: str) -> "subprocess.Popen[str]":
         program = (
@@ -143,7 +145,8 @@ def start(workspace: Workspace) -> Start:
         )
         import os
 
-        return subprocess.Popen(
+        popen = subprocess.Popen if environment else ForkedPython
+        return popen(
             [sys.executable, "-c", program], cwd=workspace.path, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment},
         )  # fmt: skip

@@ -80,8 +80,7 @@ def seed(bug: dict[str, str], package_parent: Path, room: str = "transformer") -
     """
     shutil.copytree(
         ROOT / "src" / "scratchformer" / room,
-        package_parent / "scratchformer" / room,
-        ignore=shutil.ignore_patterns("__pycache__"),
+        package_parent / "scratchformer" / room,  # with the bytecode: dates and sizes are kept
     )
     (package_parent / "scratchformer" / "__init__.py").touch()
     path = package_parent / "scratchformer" / room / bug["file"]
@@ -89,6 +88,8 @@ def seed(bug: dict[str, str], package_parent: Path, room: str = "transformer") -
     if text.count(bug["old"]) != 1:
         raise ValueError(f"{bug['name']}: {bug['file']} has {bug['old']!r} not exactly once")
     path.write_text(text.replace(bug["old"], bug["new"]), encoding="utf-8")
+    for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*"):
+        bytecode.unlink()
 
 
 def main(output: Path) -> None:

@@ -39,6 +39,13 @@ def test_the_tree_shows_every_room() -> None:
     assert set(re.findall(r"^  (\w+)(?:/|\.py) ", TEXT, re.M)) == rooms()
 
 
+def test_the_map_of_the_readme_has_every_room() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The map")[2]
+    left = "".join(re.findall(r"^\| (`src/scratchformer/.*?) \|", table, re.M))
+    shown = re.findall(r"`(?:src/scratchformer/)?(\w+)(?:/|\.py)`", left)
+    assert sorted(shown) == sorted(rooms())
+
+
 def test_the_floors_are_those_that_are_checked() -> None:
     table = TEXT.partition("## The floors")[2].partition("\n## ")[0]
     shown = {

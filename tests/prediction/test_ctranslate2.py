@@ -13,6 +13,7 @@ from scratchformer.pretrained.conversion import ctranslate2 as conversion
 from scratchformer.text.rules import InputRules
 from scratchformer.text.tokenizers import SPECIAL_TOKENS, TokenizerPair, train_tokenizer
 from scratchformer.transformer import Transformer, TransformerConfig, save_model
+from scratchformer.transformer.positions import SCHEMES
 
 pytest.importorskip("ctranslate2", reason="pip install -e '.[ctranslate2]'")
 LETTERS = "abcdefghij"
@@ -105,7 +106,10 @@ def test_200_texts_get_the_same_tokens_and_probabilities(kind: str, tmp_path: Pa
 def test_what_cannot_be_exported_is_told(tmp_path: Path) -> None:
     pair = tokenizers_of(one=True)
     size = pair.source.get_vocab_size()
-    for field, value in (("positions", "rotary"), ("num_kv_heads", 1)):
+    inside = [scheme for scheme, (_, in_attention) in SCHEMES.items() if in_attention]
+    refused = [("num_kv_heads", 1), *(("positions", scheme) for scheme in inside)]
+    assert len(refused) > 2
+    for field, value in refused:
         config = TransformerConfig(
             source_vocab_size=size, target_vocab_size=size, d_model=16, num_heads=2, d_ff=16,
             num_encoder_layers=1, num_decoder_layers=1, **{field: value},  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from scratchformer.text.rules import RULES_FILE
 from scratchformer.text.tokenizers import SPECIAL_TOKENS, TokenizerPair
 from scratchformer.transformer import Transformer, TransformerConfig
 from scratchformer.transformer.fused_linear import FusedLinear
+from scratchformer.transformer.positions import SCHEMES
 
 ARCHITECTURE = "CTranslate2"
 """Written into config.json, where `load_predictor` looks for it."""
@@ -99,9 +100,10 @@ def to_ctranslate2(model: Transformer, tokenizers: TokenizerPair) -> Any:
 
 
 def _demand_known_layers(config: TransformerConfig) -> None:
+    added, in_attention = SCHEMES[config.positions]
     fits = {
         "num_kv_heads": config.kv_heads == config.num_heads,
-        "positions": config.positions not in ("rotary", "alibi"),
+        "positions": added is not None and in_attention is None,
     }
     for field, fit in fits.items():
         if not fit:

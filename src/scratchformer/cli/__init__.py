@@ -7,7 +7,6 @@ a mistyped argument answer at once.
 import io
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,16 +14,7 @@ import typer
 
 from scratchformer.base.errors import DataError, ScratchformerError
 from scratchformer.base.terminal import visible
-from scratchformer.cli.export import EXPORTS, Layout
-from scratchformer.runtime.device import DeviceName
-
-
-class LongTexts(StrEnum):
-    """What `predict` does with a text that is longer than the model reads."""
-
-    cut = "cut"
-    windows = "windows"
-
+from scratchformer.cli.models import card, export, predict
 
 app = typer.Typer(
     help="A Transformer from scratch, a fine-tuned one, and an honest comparison.",
@@ -104,8 +94,10 @@ def preset(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000,
-    sync: Annotated[bool, typer.Option(help="Add the runs of restored results first.")] = True,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+    sync: Annotated[
+        bool, typer.Option(help="First add the runs of results that DVC restored.")
+    ] = True,
 ) -> None:
     """Browse the runs in MLflow."""
     from scratchformer.base.workspace import workspace_root
@@ -119,7 +111,10 @@ def ui(
 
 @app.command()
 def sync() -> None:
-    """Create the MLflow runs of restored results, or all again after the store was deleted."""
+    """Create the MLflow runs that are missing.
+
+    Those of results that DVC restored without running a stage, or all after the store was deleted.
+    """
     created, completed, known = _sync()
     print(f"MLflow runs: {created} created, {completed} completed, {known} were there")
 
@@ -137,7 +132,10 @@ def _sync() -> tuple[int, int, int]:
 
 @app.command()
 def verify() -> None:
-    """Check all files named in dvc.lock against their hashes, in the workspace and DVC's cache."""
+    """Check the files named in dvc.lock against their hashes.
+
+    Both in the workspace and in DVC's cache.
+    """
     from scratchformer.record.integrity import verify_record
 
     report = verify_record()
@@ -176,8 +174,11 @@ def readme(
 
 
 @app.command()
-def seeds(numbers: Annotated[list[int], typer.Argument(min=0, help="Two or more.")]) -> None:
-    """Run the pipeline once per seed, as DVC experiments; print mean and spread."""
+def seeds(numbers: Annotated[list[int], typer.Argument(min=0, help="Two or more seeds.")]) -> None:
+    """Run the pipeline once per seed; print mean and spread.
+
+    Each run is a DVC experiment.
+    """
     from scratchformer.record.seeds import run_seeds, summarise
 
     records = summarise(run_seeds(numbers))
@@ -192,11 +193,17 @@ def seeds(numbers: Annotated[list[int], typer.Argument(min=0, help="Two or more.
 
 @app.command()
 def search(
-    space: Annotated[Path, typer.Argument(help="YAML file: keys and the values to try.")],
+    space: Annotated[Path, typer.Argument(help="YAML file with the keys and the values to try.")],
     workers: Annotated[int, typer.Option(min=1, help="Trainings at the same time.")] = 1,
-    report: Annotated[bool, typer.Option("--report", help="Only write the page so far.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Only write the report page so far.")
+    ] = False,
 ) -> None:
-    """Search better parameters of a training; train the best again and write them as a preset."""
+    """Search for better parameters of a training.
+
+    The best are trained again with fresh seeds, and the winner is written as a preset. A search
+    that was stopped goes on when it is started again.
+    """
     import time
 
     from scratchformer.base.terminal import print_summary
@@ -211,10 +218,13 @@ def search(
 
 @app.command()
 def ladder(
-    seeds: Annotated[int, typer.Option(min=2, help="Trainings of each size.")] = 2,
+    seeds: Annotated[int, typer.Option(min=2, help="Trainings per size.")] = 2,
     workers: Annotated[int, typer.Option(min=1, help="Trainings at the same time.")] = 1,
 ) -> None:
-    """Train the from-scratch recipe at four sizes; predict the loss at ten times the compute."""
+    """Train the recipe at four sizes; predict ten times the compute.
+
+    Fits a power law to the validation losses of the from-scratch model.
+    """
     import time
 
     from scratchformer.base.terminal import print_summary
@@ -224,75 +234,5 @@ def ladder(
     print_summary(run_ladder(seeds, workers), time.monotonic() - start)
 
 
-@app.command()
-def card() -> None:
-    """Print the model card of models/finetuned, with its scores on the test split."""
-    from scratchformer.evaluation.tables.results_table import card_with_results
-
-    print(card_with_results(), end="")
-
-
-@app.command()
-def export(
-    folder: Annotated[Path, typer.Argument(help="Folder to create.")],
-    model: Annotated[Path, typer.Option(help="models/scratch or models/finetuned.")] = Path(
-        "models/finetuned"
-    ),
-    layout: Annotated[
-        Layout,
-        typer.Option("--as", help="pyfunc for MLflow; the others need models/scratch."),
-    ] = Layout.pyfunc,
-    example: Annotated[str, typer.Option(help="Input example of a pyfunc.")] = "transformer",
-) -> None:
-    """Write a model for MLflow (no pickles), for transformers, or for CTranslate2."""
-    print(f"{folder}: written; {EXPORTS[layout](model, folder, example)}")
-
-
-@app.command()
-def predict(
-    texts: Annotated[list[str] | None, typer.Argument(help="Omit to read standard input.")] = None,
-    model: Annotated[Path, typer.Option(help="models/scratch or models/finetuned.")] = Path(
-        "models/scratch"
-    ),
-    file: Annotated[
-        Path | None, typer.Option("--input", help="Text, .csv, .tsv, .jsonl or .parquet; .gz too.")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option("--format", help="csv, tsv, jsonl or text, of --input also parquet; else by "
-                     "its name. Of stdin: text."),
-    ] = None,
-    column: Annotated[str, typer.Option(help="Column of a table that holds the text.")] = "text",
-    pair_column: Annotated[
-        str | None, typer.Option(help="Column of the second text, for pairs.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Write .csv, .tsv or .jsonl (.gz too).")
-    ] = None,
-    top_k: Annotated[
-        int, typer.Option("--top-k", "--n-best", min=1, help="Predictions for each text.")
-    ] = 1,
-    beam: Annotated[int, typer.Option(min=1, help="Width of the search; 1 is greedy.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 64,
-    threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Less probable predictions are left empty.")
-    ] = 0.0,
-    long: Annotated[
-        LongTexts,
-        typer.Option(help="Of a classifier: cut long texts as in training, or read windows."),
-    ] = LongTexts.cut,
-    device: Annotated[DeviceName, typer.Option(help="auto: a CUDA device, else the CPU.")] = "auto",
-    shard: Annotated[
-        str | None, typer.Option(help="2/4: the second of four parts of --input, in its own file.")
-    ] = None,
-) -> None:
-    """Apply a trained model to texts."""
-    if texts:  # a few: threads that wait for each other cost more than they save
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
-    from scratchformer.prediction import predict_file
-    from scratchformer.prediction.shards import Shard
-
-    predict_file(
-        model, texts or [], file, column, output, top_k, beam, batch_size, pair_column, threshold,
-        long.value, device, kind, None if shard is None else Shard.of(shard),
-    )  # fmt: skip
+for command in (card, export, predict):
+    app.command()(command)

@@ -153,7 +153,7 @@ def check_preset(space: Space) -> Path:
     """
     path = workspace_root() / PRESETS / f"{space.name}.yaml"
     if path.is_file() and not path.read_text(encoding="utf-8").startswith(_HEAD):
-        raise ParamsError(f"{path}: is there already; give the search another name")
+        raise ParamsError(f"{path} exists already; give the search another name")
     return path
 
 

@@ -78,7 +78,7 @@ def _run_trials(path: Path, space: Space, workers: int, look: Callable[[], None]
         # One that died left a trial behind that the next process takes up.
         deaths += code not in (0, NOTHING_LEFT)
         if deaths > 3 * budget(space):
-            raise DataError(f"trials keep dying; see {_log(space)}")
+            raise DataError(f"too many trials died; see {_log(space)}")
         done = code == NOTHING_LEFT
 
     run_processes(next_command, workers, _log(space), on_exit, look)

@@ -100,8 +100,8 @@ def _processes(params: Params, deal: Deal | None) -> int:
         count = count_processes(run.processes, pieces, run.device, run.threads)
     if count > pieces:
         raise ParamsError(
-            f"run.processes: {count} processes, but {deal.key} is {pieces}: an update has no more "
-            f"to deal out; set processes: {pieces} or auto, or raise {deal.key}"
+            f"run.processes: {count} processes, but {deal.key} is {pieces}: an update cannot "
+            f"be split further; set processes: {pieces} or auto, or raise {deal.key}"
         )
     return count
 

@@ -245,7 +245,7 @@ def test_unknown_hub_name_without_network(
 
 
 USAGE = {
-    "format that cannot be told": ({"train": "a.dat"}, "source.format: cannot be told from"),
+    "format that cannot be guessed": ({"train": "a.dat"}, "source.format: 'a.dat' has no"),
     "column of the other task": (
         {"train": "a.csv", "columns": {"source": "text"}}, "source.columns.source",
     ),

@@ -114,9 +114,10 @@ def test_all_red_gates_are_told_together_and_can_be_skipped(detached, capsys):
 
     both = gates("input_matters", "overfits_one_batch", "learning_rate").splitlines()
     assert both[0].startswith("gate gradients is red: no gradient: source_embedding.tokens.weight")
-    assert both[1].startswith("gate initial_loss is red: even guessing among 12 answers costs 4.97")
-    assert all("to train all the same, add" in line for line in both)
-    assert "- a model without the source does worse: as train_sc" in capsys.readouterr().out
+    uniform = "uniform guessing among 12 answers costs 4.97"
+    assert both[1].startswith(f"gate initial_loss is red: {uniform}")
+    assert all("to train anyway, add" in line for line in both)
+    assert "- a model without the source does worse: skipped by train_sc" in capsys.readouterr().out
     one = gates("gradients", "input_matters", "overfits_one_batch", "learning_rate")
     assert one.count("\n") == 0 and one.startswith("gate initial_loss")
 
@@ -133,9 +134,9 @@ def test_a_bracket_of_learning_rates_is_suggested(training, capsys):
     """The printed line names two rates; the loss falls faster between them than far below."""
     one = training(skip_gates=[name for name in NAMES if name != "learning_rate"])
     pass_gates(one.objective, one.batches, one.settings, 1)
-    told = re.search(r"rate works: (\S+) to (\S+) look good", capsys.readouterr().out)
-    assert told is not None
-    low, high = map(float, told.groups())
+    found = re.search(r"rate works: rates of (\S+) to (\S+) look good", capsys.readouterr().out)
+    assert found is not None
+    low, high = map(float, found.groups())
     assert LOWEST < low < high < HIGHEST
     losses = {}
     for rate in (low / 100, low, high):

@@ -20,7 +20,7 @@ def open_files(source: FilesSource, task: TaskName) -> Corpus:
     """One reader for each split whose file is named.
 
     Raises:
-        ParamsError: the format cannot be told, or a key does not fit the format or the task.
+        ParamsError: the format cannot be guessed, or a key does not fit the format or the task.
     """
     files = {split: path for split in SPLITS if (path := getattr(source, split))}
     columns = wanted_columns(source, task)
@@ -77,7 +77,7 @@ def _guess(path: str) -> FileFormat:
     found = format_of(path)
     if found is None:
         raise ParamsError(
-            f"source.format: cannot be told from {path!r}; "
+            f"source.format: {path!r} has no known ending; "
             f"set it to one of {', '.join(get_args(FileFormat))}"
         )
     return found

@@ -126,7 +126,7 @@ def make_bpe_dropout(
     }
     if not sides:
         raise ParamsError(
-            "train_scratch.bpe_dropout: there are no BPE tokens to take apart; set it to 0.0, or "
+            "train_scratch.bpe_dropout: there are no BPE tokens to split; set it to 0.0, or "
             "tokenize.scratch.source.algorithm (or that of target) to bpe"
         )
     return BPEDropout(p, seed, sides.get("source"), sides.get("target"))

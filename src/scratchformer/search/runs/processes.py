@@ -64,7 +64,7 @@ def run_folders(folders: Sequence[Path], workers: int, command: Sequence[str], l
     run_processes(next_command, workers, log)
     missing = [folder for folder in folders if not (folder / RESULT).is_file()]
     if missing:
-        raise DataError(f"{missing[0]}: was not trained to the end; see {log}")
+        raise DataError(f"{missing[0]}: the training did not finish; see {log}")
 
 
 def _start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":

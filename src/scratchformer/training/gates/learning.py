@@ -48,15 +48,16 @@ def initial_loss(subject: Subject) -> str:
         loss = trial.backward(few, few.tokens) / few.tokens
     if not abs(loss - expected) <= TOLERANCE * expected:
         raise RedGateError(
-            f"even guessing among {subject.classes} answers costs {loss:.3f} nats, not "
+            f"uniform guessing among {subject.classes} answers costs {loss:.3f} nats, not "
             f"ln {subject.classes} = {expected:.3f} ± {TOLERANCE:.0%}"
         )
     if not sureness <= TOO_SURE:
         raise RedGateError(
-            f"the first logits are so far apart that they cost {sureness:.3g} nats more than even "
-            f"ones; with variance 1 it is 0.5 (the loss is {real:.3g}, ln V is {expected:.3f})"
+            f"the initial logits are too far apart: they cost {sureness:.3g} nats more than equal "
+            f"ones, and those of variance 1 cost 0.5 more (the loss is {real:.3g}, ln V is "
+            f"{expected:.3f})"
         )
-    return f"{loss:.3f} for even guessing (ln {subject.classes}), {real:.2f} for the first weights"
+    return f"{loss:.3f} by uniform guessing (ln {subject.classes}), {real:.2f} as initialised"
 
 
 def input_matters(subject: Subject) -> str:
@@ -68,8 +69,8 @@ def input_matters(subject: Subject) -> str:
     share = _ambiguous_share(subject)
     if share > 0.5:
         raise RedGateError(
-            f"{share:.0%} of the first rows have a source that too many other rows have as well, "
-            "with other answers"
+            f"{share:.0%} of the first rows have a source that other rows have too, with other "
+            "answers, so that it says little"
         )
     few = subject.few
     if len(few.source) < 2:
@@ -95,7 +96,7 @@ def overfits_one_batch(subject: Subject) -> str:
             f"after {seen.steps} updates on the same {rows} rows the loss is {seen.loss:.3g} nats, "
             f"not below {MEMORISED}"
         )
-    return f"{rows} rows known by heart after {seen.steps} updates"
+    return f"{rows} rows memorised after {seen.steps} updates"
 
 
 def _entropy(batch: Batch) -> float:

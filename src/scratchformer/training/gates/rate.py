@@ -20,7 +20,7 @@ def learning_rate(subject: Subject) -> str:
     """
     low, high = rate_bracket(subject)
     chosen = subject.settings.optimizer.learning_rate
-    suggestion = f"{low:.0e} to {high:.0e} look good"
+    suggestion = f"rates of {low:.0e} to {high:.0e} look good"
     if chosen > high * WARN_BEYOND or chosen < low / WARN_BEYOND:
         subject.warnings.append(
             f"train_scratch.optimizer.learning_rate is {chosen:g}, but in the range test the loss "

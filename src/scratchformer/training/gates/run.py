@@ -44,14 +44,14 @@ GATES = (
     Gate(
         "future",
         wiring.future,
-        "no target token sees what comes after it",
+        "no target token sees a later one",
         "look at the causal mask (masks.py) and at how the target is shifted (seq2seq.py)",
         decoder=True,
     ),
     Gate(
         "padding",
         wiring.padding,
-        "padding is not seen",
+        "padding changes nothing",
         "look at the padding masks (masks.py) and at what the loss sums over",
         after=("future",),
     ),
@@ -65,14 +65,14 @@ GATES = (
     Gate(
         "gradients",
         wiring.gradients,
-        "every parameter learns",
+        "every parameter gets a gradient",
         "look for a layer that forward does not call, a detach(), or a number out of range",
         after=("encoder_used",),
     ),
     Gate(
         "initial_loss",
         learning.initial_loss,
-        "the loss starts where guessing is",
+        "the loss starts at that of guessing",
         "look at the loss, its smoothing and what it is divided by, and at initialization.py",
         after=("padding", "future"),
     ),
@@ -133,9 +133,9 @@ def run_gates(
                 name for name in gate.after if name in outcomes and outcomes[name].state == "red"
             ]
             if gate.name in skip:
-                outcomes[gate.name] = Outcome("skipped", "as train_scratch.skip_gates says")
+                outcomes[gate.name] = Outcome("skipped", "skipped by train_scratch.skip_gates")
             elif red:
-                outcomes[gate.name] = Outcome("not judged", f"needs {' and '.join(red)}")
+                outcomes[gate.name] = Outcome("not judged", f"{' and '.join(red)} must pass first")
             else:
                 outcomes[gate.name] = _try(gate, subject)
     return outcomes, subject.warnings
@@ -167,8 +167,8 @@ def pass_gates(
     if red:
         raise GateError(
             "\n".join(
-                f"gate {name} is red: {outcomes[name].found}; {asked[name].fix}; to train all the "
-                f"same, add {name} to train_scratch.skip_gates"
+                f"gate {name} is red: {outcomes[name].found}; {asked[name].fix}; to train "
+                f"anyway, add {name} to train_scratch.skip_gates"
                 for name in red
             )
         )

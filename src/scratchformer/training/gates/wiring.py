@@ -29,10 +29,10 @@ def future(subject: Subject) -> str:
         change = _difference(before[:, : first + 1], after[:, : first + 1])
         if change > LOGIT_TOLERANCE:
             raise RedGateError(
-                f"with other target tokens from place {first + 1} on, predictions up to there "
-                f"change by {change:.1g} of the largest logit"
+                f"changing the target tokens from position {first + 1} on changes the predictions "
+                f"before it by {change:.1g} of the largest logit"
             )
-    return f"none of {length} places sees what comes after it"
+    return f"tried at {length} positions"
 
 
 @torch.no_grad()
@@ -47,16 +47,16 @@ def padding(subject: Subject) -> str:
         after, _ = trial.predict(batch)
         if len(after) != len(before):
             raise RedGateError(
-                f"more tokens of padding behind each {side} bring "
-                f"{len(after) - len(before)} predictions more"
+                f"padding added behind each {side} adds "
+                f"{len(after) - len(before)} predictions"
             )
         change = _difference(before, after)
         if change > LOGIT_TOLERANCE:
             raise RedGateError(
-                f"more tokens of padding behind each {side} change the predictions by "
+                f"padding added behind each {side} changes the predictions by "
                 f"{change:.1g} of the largest logit"
             )
-    return "more padding changes no prediction"
+    return "predictions and loss stay the same with more of it"
 
 
 @torch.no_grad()
@@ -72,11 +72,11 @@ def encoder_used(subject: Subject) -> str:
             trial.predict(replace(few, source=source))[0], few.target, subject.pad_id
         )
         if _difference(before[row], after[row]) <= LOGIT_TOLERANCE:
-            raise RedGateError(f"another source of row {row + 1} changes nothing it predicts")
+            raise RedGateError(f"a new source in row {row + 1} does not change its predictions")
         others = np.arange(len(source)) != row
         if _difference(before[others], after[others]) > LOGIT_TOLERANCE:
-            raise RedGateError(f"another source of row {row + 1} changes what other rows predict")
-    return "every row depends on its own source, and on no other"
+            raise RedGateError(f"a new source in row {row + 1} changes predictions of other rows")
+    return "a new source changes the predictions of its row only"
 
 
 def gradients(subject: Subject) -> str:
@@ -97,9 +97,9 @@ def gradients(subject: Subject) -> str:
     none = [name for name in none if not (_chooses(name) and any(part in name for part in lone))]
     if none or broken:
         parts = [f"no gradient: {_listed(none)}"] if none else []
-        parts += [f"not a finite one: {_listed(broken)}"] if broken else []
+        parts += [f"gradient not finite: {_listed(broken)}"] if broken else []
         raise RedGateError("; ".join(parts))
-    return f"all {count} parameters have a finite one that is not zero"
+    return f"all {count} gradients are finite and not zero"
 
 
 def _gradients(model: nn.Module) -> Iterator[tuple[str, Tensor | None]]:

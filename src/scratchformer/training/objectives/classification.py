@@ -41,7 +41,7 @@ class ClassificationObjective(Objective):
     def __init__(self, model: EncoderClassifier, loss: TokenLoss, valid: TokenBatches) -> None:
         if loss.reads_earlier:
             raise ParamsError(
-                "train_scratch.loss.kind: this loss is about target tokens that came before, and "
+                "train_scratch.loss.kind: this loss is about repeating earlier target tokens, and "
                 "a label has none; choose cross_entropy, focal or r_drop"
             )
         self.model: EncoderClassifier = model

@@ -327,6 +327,13 @@ def shared(tokenize: Tokenize) -> bool:
     return one["source_vocab_size"] == one["target_vocab_size"] > apart["source_vocab_size"]
 
 
+def sampled(tokenize: Tokenize) -> bool:
+    """Of few rows, fewer words are known."""
+    words = {"source__algorithm": "word"}
+    few, many = (tokenize(**words, sample_rows=rows)["source_vocab_size"] for rows in (9, 10**6))
+    return 4 < few < many
+
+
 def length_of_the_pretrained(tokenize: Tokenize) -> bool:
     params = load_params(Path("params.yaml"))
     found = []
@@ -342,6 +349,7 @@ def length_of_the_pretrained(tokenize: Tokenize) -> bool:
 
 TOKENIZE_ARRIVES: dict[str, Callable[[Tokenize], bool]] = {
     "tokenize.scratch.shared_vocabulary": shared,
+    "tokenize.scratch.sample_rows": sampled,
     "tokenize.scratch.max_source_length": longest("source"),
     "tokenize.scratch.max_target_length": longest("target"),
     "tokenize.finetune.max_length": length_of_the_pretrained,

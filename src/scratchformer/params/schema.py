@@ -71,6 +71,7 @@ class Tokenizer(Section):
 
 class TokenizeScratch(Section):
     shared_vocabulary: bool
+    sample_rows: Count
     source: Tokenizer
     target: Tokenizer
     max_source_length: Annotated[int, Field(ge=2)]

@@ -148,5 +148,6 @@ def set_threads(asked: Threads) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["MKL_DYNAMIC"] = "FALSE"  # or it takes fewer threads than asked where cores are few
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
+    os.environ["RAYON_NUM_THREADS"] = str(threads)  # or tokenizers would take all cores
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)

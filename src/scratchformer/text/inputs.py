@@ -8,7 +8,7 @@ No text can produce a special token: "[SEP]" or "</s>" that a person typed are l
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
@@ -83,6 +83,15 @@ class RustSide:
         _split_special_names(tokenizer, self._unknown)
         self._tokenizer, self._segments = tokenizer, segments
         self.vocab_size = tokenizer.get_vocab_size()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker process: the tokenizer as JSON."""
+        return self.__dict__ | {"_tokenizer": self._tokenizer.to_str()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._tokenizer = Tokenizer.from_str(state["_tokenizer"])
+        self._tokenizer.encode_special_tokens = True  # JSON does not keep this
 
     def encode(self, texts: Sequence[str], second_texts: Sequence[str] | None = None) -> Encoded:
         pairs = second_texts is not None

@@ -108,3 +108,19 @@ def test_a_model_outside_is_told(project: Project) -> None:
         summary = tokenize(Params.model_validate(settings), Silent())  # type: ignore[arg-type]
         warnings.append([line for line in summary.warnings if "DVC will not notice" in line])
     assert list(map(len, warnings)) == [1, 0]
+
+
+def test_tokenizers_learn_from_a_sample_of_many_rows(project: Project) -> None:
+    from scratchformer.data.tokenized.encode import training_texts
+
+    lines = (f"w{number},a{number}" for number in range(4000))
+    project.translate(train=project.write("a.csv", "source,target\n" + "\n".join(lines)))
+    assert project.prepare().code == 0
+    rows = [(row["source"], row["targets"][0]) for row in project.rows("scratch", "train")]
+    drawn = list(training_texts("scratch", 600, "source"))
+    assert abs(len(drawn) - 600) < 80, "3.6 standard deviations"
+    assert drawn == list(training_texts("scratch", 600, "source"))
+    assert list(training_texts("scratch", 600, "targets")) == [f"a{word[1:]}" for word in drawn]
+    assert set(drawn) <= set(training_texts("scratch", 900, "source")), "more rows, not others"
+    for most in (len(rows), 10**6):
+        assert list(training_texts("scratch", most, "source")) == [source for source, _ in rows]

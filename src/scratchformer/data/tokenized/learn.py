@@ -19,15 +19,15 @@ def learn_tokenizers(settings: TokenizeScratch, folder: Path) -> InputRules:
     info = load_info("scratch")
     task = TASKS[info.task]
     pair = [task.pair_field] if info.pairs and task.pair_field else []
-    learned = {}
+    learned, most = {}, settings.sample_rows
     if settings.shared_vocabulary and not task.labelled:
-        texts = training_texts("scratch", task.input_field, task.answer_column)
+        texts = training_texts("scratch", most, task.input_field, task.answer_column)
         learned = dict.fromkeys(("source", "target"), train_tokenizer(texts, settings.source))
     else:
-        texts = training_texts("scratch", task.input_field, *pair)
+        texts = training_texts("scratch", most, task.input_field, *pair)
         learned["source"] = train_tokenizer(texts, settings.source)
         if not task.labelled:
-            texts = training_texts("scratch", task.answer_column)
+            texts = training_texts("scratch", most, task.answer_column)
             learned["target"] = train_tokenizer(texts, settings.target)
     folder.mkdir(parents=True, exist_ok=True)
     for side, tokenizer in learned.items():

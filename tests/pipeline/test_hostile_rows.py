@@ -94,6 +94,7 @@ def test_rows_that_are_code_stay_text(
     report = Path("reports/report.html").read_text(encoding="utf-8")
     assert_inert(report)
     shown = Page(report).text
+    assert "probability" in shown and list(Path("reports/figures").glob("*.png"))
     assert all(label in shown for label in LABELS)  # the template as it is, not "49"
     for figure in Path("reports/figures").glob("*.svg"):
         for element in ET.parse(figure).iter():

@@ -27,7 +27,7 @@ from scratchformer.params import load_params
 
 ROOT = Path(__file__).parents[2]
 TRAINER = Path(__file__).with_name("kill_trainer.py")
-KILL_POINTS = int(os.environ.get("KILL_POINTS", "20"))
+KILL_POINTS = int(os.environ.get("KILL_POINTS", "14"))
 EVERY_STEP, RARELY = 0.0, 1e9  # seconds between checkpoints, besides those at validations
 START = 0
 Run = dict[str, Any]
@@ -159,7 +159,7 @@ def test_train_scratch_ends_with_the_same_bytes(tmp_path, copy_table, settings, 
     }  # fmt: skip
     table = kill_table(job, tmp_path, values.max_steps, KILL_POINTS)
     show("train_scratch", table)
-    assert len(table) >= 20
+    assert len(table) >= KILL_POINTS
     assert sum(row["inside_write"] for row in table) >= 5
     assert [row for row in table if not (row["equal"] and row["whole"])] == []
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.forked import ForkedPython
 
 from scratchformer.base.errors import GateError, Interrupted, ParamsError
 from scratchformer.base.files import read_json, sha256
@@ -225,10 +225,8 @@ def test_a_process_killed_in_the_middle_of_an_epoch_resumes_to_the_same_bytes(
     with pa.ipc.new_file(str(arrow), runs.rows.schema) as writer:
         writer.write_table(runs.rows)
     arguments = (runs.tiny_bert, arrow, runs.checkpoints.folder, FEW.model_dump_json())
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD % LABELS, *map(str, arguments)], check=False
-    )
-    assert child.returncode == -signal.SIGKILL
+    child = ForkedPython([sys.executable, "-c", CHILD % LABELS, *map(str, arguments)])
+    assert child.wait() == -signal.SIGKILL
     newest = max(runs.checkpoints.folder.glob("step-*"))
     assert newest.name == "step-00000027"  # between two rows of the history, within an epoch
     logged: list[int] = []

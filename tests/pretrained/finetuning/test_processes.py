@@ -15,6 +15,7 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.numpy import load_file
 from tests.committed import DEFAULT_PARAMS
+from tests.forked import ForkedPython
 
 from scratchformer.base.files import read_json, write_json
 from scratchformer.checkpoints.session import session_of
@@ -73,7 +74,7 @@ def workplace(tiny_bert: Path, rows: pa.Table, tmp_path: Path) -> Path:
 
 def start(folder: Path, command: list[str]) -> "subprocess.Popen[str]":
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    return ForkedPython(
         command, cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 Writes JSON: bug → gate → [state, what was found]; the untouched package has the name "".
 Each bug gets a process of its own, forked from one that has the libraries loaded already.
 
-    python tests/training/gates/gate_matrix.py OUTPUT.json
+    python tests/training/gates/gate_matrix.py OUTPUT.json [NAME OF A BUG...]
 """
 
 import importlib.util
@@ -72,12 +72,14 @@ def in_a_process(package_parent: Path | None) -> Any:
     return json.loads(text)
 
 
-def main(output: Path) -> None:
+def main(output: Path, names: list[str]) -> None:
     os.environ.setdefault("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     seed = load(HERE.parents[1] / "transformer" / "book" / "mutate.py").seed
     torch.set_num_threads(1)
     results = {"": in_a_process(None)}
     for bug in BUGS:
+        if names and bug["name"] not in names:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             seed(bug, Path(folder), room="")
             results[bug["name"]] = in_a_process(Path(folder))
@@ -85,4 +87,4 @@ def main(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -100,6 +100,41 @@ def test_tokens_are_read_in_place_from_the_mapped_file(tmp_path):
     assert pa.total_allocated_bytes() - before < 8000  # the tokens alone are 36,000 bytes
 
 
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_an_epoch_is_a_shuffle_sorted_by_the_longer_side_then_source_then_target(epoch):
+    draw = np.random.default_rng(1)
+    sizes = draw.integers(1, 40, (3000, 2))
+    batches = TokenBatches(table_of(sizes, chunks=2), 400, seed=5)
+    shuffled = np.random.default_rng([5, epoch]).permutation(len(sizes)).tolist()
+    expected = sorted(shuffled, key=lambda row: (max(sizes[row]), *sizes[row]))
+    order, _ = batches._epoch(epoch)
+    assert order.tolist() == expected
+    in_order = [row for batch in batches.in_length_order() for row in batch.records]
+    assert in_order == sorted(range(len(sizes)), key=lambda row: (max(sizes[row]), *sizes[row]))
+
+
+def test_a_row_takes_few_bytes_of_memory(tmp_path):
+    import tracemalloc
+
+    def held(rows: int) -> int:
+        offsets = pa.array(np.arange(rows + 1) * 2, pa.int32())
+        ids = pa.ListArray.from_arrays(offsets, pa.array(np.arange(2 * rows), pa.int32()))
+        columns = {"row": pa.array(np.arange(rows), pa.int32()), "source": ids, "target": ids}
+        table, path = pa.table(columns), tmp_path / f"{rows}.arrow"
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        mapped = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        tracemalloc.start()
+        batches = TokenBatches(mapped, 100_000, seed=0)
+        batches.batch(0)
+        bytes_held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return bytes_held
+
+    held(1000)  # what is imported late
+    assert held(300_000) - held(100_000) < 200_000 * 17
+
+
 def test_classification_has_labels_and_no_target():
     table = table_of([(3, 1), (5, 1)]).drop_columns("target")
     table = table.append_column("label", pa.array([7, 8], pa.int32()))

@@ -8,14 +8,17 @@ The order of epoch e depends on (seed, e) and on nothing else, so the place in t
 number: the index of the next batch since the start of training. Where one batch ends and the next
 begins depends on the sorted lengths alone, therefore every epoch has equally many batches.
 
-Tokens stay in the memory-mapped Arrow file; only offsets, lengths and the order are held:
-about 48 bytes a row, 80 while an epoch is sorted.
+Tokens and their offsets stay in the memory-mapped Arrow file; only the lengths of both sides, the
+bucket of a row and the order are held: 14 to 16 bytes a row. An epoch sorts numbers of buckets,
+which takes time in proportion to the rows while there are at most 65,536 of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from scratchformer.base.errors import DataError, ParamsError
@@ -78,11 +81,12 @@ class TokenBatches:
         source = self._source.lengths
         target = self._target.lengths if self._target else np.ones_like(source)
         self.lengths = (source, target) if self._target else (source,)
-        self._longest = np.maximum(source, target)
+        longest = np.maximum(source, target)
         # Rows of one batch first share the longer side, then the other: both get little padding.
-        self._order_keys = (target, source, self._longest)
-        by_length = self._sorted(np.arange(len(source)))
-        self._cuts = _cuts(self._longest[by_length], batch_tokens, by_length)
+        keys = (target, source, longest)
+        by_length = np.lexsort(keys)
+        self._bucket = _numbered(keys, by_length)
+        self._cuts = _cuts(longest[by_length], batch_tokens, by_length)
         firsts = self._cuts[:-1]
         sizes = np.diff(self._cuts)
         self.target_tokens = int(target.sum())
@@ -91,10 +95,10 @@ class TokenBatches:
             for side in (source, target)
         ))
         self._tokens = int(source.sum() + target.sum())
-        self._epoch_in_use: tuple[int, Ids, Ids] | None = None
+        self._epoch_in_use: tuple[int, npt.NDArray[Any], Ids] | None = None
 
     @property
-    def source_lengths(self) -> Ids:
+    def source_lengths(self) -> npt.NDArray[Any]:
         """[records] tokens of each source, EOS included."""
         return self._source.lengths
 
@@ -112,28 +116,27 @@ class TokenBatches:
         epoch, position = divmod(index, len(self))
         order, batch_order = self._epoch(epoch)
         first, last = self._cuts[batch_order[position] : batch_order[position] + 2]
-        batch = self.collate(order[first:last])
+        batch = self.collate(order[first:last].astype(np.int64))
         for change in self._noise:
             batch = change(batch, epoch)
         return batch
 
     def in_length_order(self) -> Iterator[Batch]:
         """Every record once, always in the same order: for validation."""
-        order = self._sorted(np.arange(len(self._longest)))
+        order = np.argsort(self._bucket, kind="stable")
         for first, last in zip(self._cuts[:-1], self._cuts[1:], strict=True):
             yield self.collate(order[first:last])
 
-    def _epoch(self, epoch: int) -> tuple[Ids, Ids]:
+    def _epoch(self, epoch: int) -> tuple[npt.NDArray[Any], Ids]:
         """(records in the order they are cut, order of the batches) of one epoch."""
         if self._epoch_in_use is None or self._epoch_in_use[0] != epoch:
             random = np.random.default_rng([self._seed, epoch])
-            order = self._sorted(random.permutation(len(self._longest)))
-            self._epoch_in_use = (epoch, order, random.permutation(len(self)))
+            shuffled = random.permutation(len(self._bucket))
+            # Rows of equal lengths stay shuffled.
+            order = shuffled[np.argsort(self._bucket[shuffled], kind="stable")]
+            held = order.astype(np.min_scalar_type(len(order)))
+            self._epoch_in_use = (epoch, held, random.permutation(len(self)))
         return self._epoch_in_use[1:]
-
-    def _sorted(self, records: Ids) -> Ids:
-        """`records` by length; those of equal lengths stay in the order given."""
-        return records[np.lexsort(tuple(key[records] for key in self._order_keys))]
 
     def collate(self, records: Ids) -> Batch:
         """These records, in this order, as one batch."""
@@ -149,7 +152,19 @@ class TokenBatches:
         )
 
 
-def _cuts(lengths: Ids, batch_tokens: int, records: Ids) -> Ids:
+def _numbered(keys: Sequence[npt.NDArray[np.int32]], by_length: Ids) -> npt.NDArray[Any]:
+    """[records] the bucket of each, from 0 in ascending length: equal keys, equal bucket."""
+    changed = np.zeros(len(by_length), np.bool_)
+    for key in keys:
+        ordered = key[by_length]
+        changed[1:] |= ordered[1:] != ordered[:-1]
+    numbers = np.cumsum(changed)
+    bucket = np.empty(len(by_length), np.min_scalar_type(int(numbers[-1])))
+    bucket[by_length] = numbers
+    return bucket
+
+
+def _cuts(lengths: npt.NDArray[np.int32], batch_tokens: int, records: Ids) -> Ids:
     """[batches + 1] borders in ascending `lengths`: each batch as large as the budget allows."""
     if lengths[-1] > batch_tokens:
         raise ParamsError(

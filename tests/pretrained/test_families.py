@@ -195,6 +195,7 @@ def test_what_cannot_tell_text_from_padding_is_refused(tmp_path: Path) -> None:
         load_classifier(Pretrained(kind="folder", name=str(tmp_path / "gpt2")), LABELS, 1)
 
 
+@pytest.mark.slow
 def test_models_that_were_refused_or_failed_after_hours(tmp_path: Path) -> None:
     """The folders of models in the benchmark cases, each with the tokenizer of its kind."""
     maker = Path(__file__).parents[2].parent / "shared/cases/pretrained-models/make_models.py"

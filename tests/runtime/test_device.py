@@ -24,6 +24,7 @@ def flat(value: object) -> list[float]:
     return [float(value)] if isinstance(value, int | float) else []
 
 
+@pytest.mark.slow
 def test_everything_runs_on_another_device_and_gives_the_same(tmp_path: Path) -> None:
     """Updates, gates, diagnostics, validation, resuming, decoding, scoring, prediction, pictures.
 

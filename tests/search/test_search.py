@@ -105,6 +105,7 @@ def test_two_trainings_and_the_better_one_as_a_preset(params: Params, tmp_path: 
     assert preset.endswith("train_scratch:\n  optimizer:\n    learning_rate: 0.03\n")
 
 
+@pytest.mark.slow
 def test_a_trial_of_a_killed_process_is_taken_up_and_ends_with_the_same_bytes(
     params: Params, tmp_path: Path
 ) -> None:

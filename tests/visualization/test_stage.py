@@ -72,6 +72,7 @@ def no_warnings(recwarn: pytest.WarningsRecorder) -> None:
     assert [str(warning.message) for warning in about_figures] == []
 
 
+@pytest.mark.slow
 def test_a_sequence_run_gives_every_figure_and_equal_bytes(make_workspace: Make) -> None:
     params = make_workspace("seq2seq")
     figures, page, warnings = run(params)

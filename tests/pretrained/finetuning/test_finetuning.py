@@ -218,6 +218,7 @@ finetune(task, settings, 1, Checkpoints(Path(sys.argv[3])), kill, checkpoint_sec
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_in_the_middle_of_an_epoch_resumes_to_the_same_bytes(
     runs: Runs, whole: Runs
 ) -> None:

@@ -44,7 +44,7 @@ def rules(layers: int) -> list[Rule]:
 
 
 def load(theirs: Any) -> EncoderClassifier:
-    """See `weight_mapping.from_transformers`."""
+    """See `conversion.from_transformers`."""
     ours = EncoderClassifier(configuration(theirs.config)).eval()
     fill(ours, named(theirs))
     return ours

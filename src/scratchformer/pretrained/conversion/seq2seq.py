@@ -76,7 +76,7 @@ def _parts(ours: str, theirs: str, *parts: str) -> list[Rule]:
 
 
 def export(model: Transformer) -> Any:
-    """See `weight_mapping.to_transformers`."""
+    """See `conversion.to_transformers`."""
     import transformers
 
     family = _family(model.config)
@@ -174,7 +174,7 @@ def _their_settings(config: TransformerConfig, family: str) -> dict[str, Any]:
 
 
 def load(theirs: Any) -> Transformer:
-    """See `weight_mapping.from_transformers`."""
+    """See `conversion.from_transformers`."""
     config = _our_config(theirs.config)
     ours = Transformer(config).eval()
     chosen = rules(config, theirs.config.model_type)

@@ -21,7 +21,7 @@ from scratchformer.record.systems import SYSTEMS, in_reading_order
 Find = Callable[[Path], Path | None]  # where the content of a path of the pipeline lies
 
 MAIN_MEASURES = 2  # of a track's own model on each split; the first of them for other systems
-MOST = 25  # figures of an execution: with more, nobody finds those that matter
+MAX_FIGURES = 25  # figures of an execution: with more, nobody finds those that matter
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Figure:
 def headline(metrics: Metrics, find: Find) -> list[Figure]:
     """The figures of an evaluated execution, sorted by name: MLflow's page keeps their order."""
     trainings = (figure for track in TRACKS.values() for figure in _training(track, find))
-    return sorted((*_scores(metrics), *trainings), key=lambda each: each.name)[:MOST]
+    return sorted((*_scores(metrics), *trainings), key=lambda each: each.name)[:MAX_FIGURES]
 
 
 def _scores(metrics: Metrics) -> Iterator[Figure]:

@@ -14,10 +14,11 @@ def attention_rollout(maps: Maps) -> NDArray[np.float32]:
     are multiplied.
     """
     positions = maps.shape[-1]
-    flow = np.eye(positions)
+    product = np.eye(positions)
     for layer in maps.astype(np.float64).mean(axis=1):
-        flow = (0.5 * layer + 0.5 * np.eye(positions)) @ flow
-    rollout: NDArray[np.float32] = (flow / flow.sum(axis=-1, keepdims=True)).astype(np.float32)
+        product = (0.5 * layer + 0.5 * np.eye(positions)) @ product
+    product /= product.sum(axis=-1, keepdims=True)
+    rollout: NDArray[np.float32] = product.astype(np.float32)
     return rollout
 
 

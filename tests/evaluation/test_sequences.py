@@ -12,13 +12,12 @@ from scratchformer.base.output_kind import output_kind
 from scratchformer.evaluation.measures.translation import bleu_tokenizer
 from scratchformer.evaluation.reports.scores import differences, scores
 from scratchformer.evaluation.reports.sequences import (
-    SequenceOutput,
     SequenceRows,
     columns_of,
     prediction_table,
 )
 from scratchformer.evaluation.significance.resampling import Resampling
-from scratchformer.evaluation.systems.token_losses import TokenLosses
+from scratchformer.evaluation.systems.outputs import SequenceOutput, TokenLosses
 
 RESAMPLING = Resampling(resamples=300, confidence=0.95, seed=0)
 

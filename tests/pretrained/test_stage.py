@@ -12,7 +12,7 @@ from tests.pretrained.conftest import make_stage_folder
 from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json
 from scratchformer.params import Params
-from scratchformer.pretrained.models.model_card import licence_of
+from scratchformer.pretrained.finetuning.model_card import licence_of
 from scratchformer.stages.finetune import finetune
 
 

@@ -12,7 +12,7 @@ from scratchformer.params import Params
 from scratchformer.search import mirror as mirrors
 from scratchformer.search import trial as trials
 from scratchformer.search.watching import Watcher
-from scratchformer.tracking.live.execution import this_process
+from scratchformer.tracking.execution import this_process
 from scratchformer.tracking.mirror.parent import PARENT_ID
 from scratchformer.tracking.mirror.store import Store
 

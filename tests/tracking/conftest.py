@@ -14,8 +14,8 @@ from tests.committed import DEFAULT_PARAMS
 from tests.forked import ForkedPython
 
 from scratchformer.params import load_params
+from scratchformer.tracking.execution import Execution, ProcessId, this_process
 from scratchformer.tracking.live import writer
-from scratchformer.tracking.live.execution import Execution, ProcessId, this_process
 from scratchformer.tracking.mirror.store import DATABASE, Store
 
 ROOT = Path(__file__).parents[2]

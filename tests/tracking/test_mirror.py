@@ -9,8 +9,8 @@ from filelock import FileLock
 
 from scratchformer.base.errors import ParamsError
 from scratchformer.record.dvc_record import dvc_hash
+from scratchformer.tracking.execution import ProcessId
 from scratchformer.tracking.live.child import Child, begin
-from scratchformer.tracking.live.execution import ProcessId
 from scratchformer.tracking.mirror.parent import settle, stages_before
 from scratchformer.tracking.mirror.store import Store, store_uri
 from scratchformer.tracking.server import share_columns

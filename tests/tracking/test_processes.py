@@ -18,14 +18,14 @@ from tests.committed import DEFAULT_PARAMS
 from scratchformer.base.errors import DataError, Interrupted
 from scratchformer.params import load_params
 from scratchformer.tracking import stage_run
-from scratchformer.tracking.live import events, writer
-from scratchformer.tracking.live.execution import (
+from scratchformer.tracking.execution import (
     Execution,
     ProcessId,
     _is_dvc,
     current_execution,
     this_process,
 )
+from scratchformer.tracking.live import events, writer
 
 from .conftest import Start, Workspace
 

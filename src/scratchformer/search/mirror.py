@@ -22,7 +22,7 @@ from scratchformer.base.workspace import workspace_root
 from scratchformer.params import load_params
 from scratchformer.search.space import Space
 from scratchformer.search.study import REPORT, SEARCHES, SPACE, folder_of, load_study
-from scratchformer.tracking.live.execution import ProcessId
+from scratchformer.tracking.execution import ProcessId
 from scratchformer.tracking.mirror.parent import PARENT_ID
 from scratchformer.tracking.mirror.store import Store, process_tags
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from scratchformer.base.terminal import warn
 from scratchformer.search.space import Space
-from scratchformer.tracking.live.execution import this_process
+from scratchformer.tracking.execution import this_process
 from scratchformer.tracking.mirror.store import quiet_environment
 
 _EVERY = 20.0  # seconds between two starts: each imports MLflow

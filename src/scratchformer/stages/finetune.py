@@ -32,9 +32,9 @@ def finetune(params: Params, run: "StageRun") -> Summary:
     from scratchformer.monitoring.history import read_history
     from scratchformer.pretrained.finetuning.finetuning import finetune as train
     from scratchformer.pretrained.finetuning.finetuning import save_finetuned
+    from scratchformer.pretrained.finetuning.model_card import model_card
     from scratchformer.pretrained.finetuning.tasks import MAKERS
     from scratchformer.pretrained.hub.locating import locate
-    from scratchformer.pretrained.models.model_card import model_card
     from scratchformer.runtime.device import open_machine
     from scratchformer.runtime.distributed import joined
     from scratchformer.runtime.processes import rank, world_size

@@ -26,6 +26,7 @@ from scratchformer.evaluation.measures.metrics import (
 )
 from scratchformer.evaluation.reports import classification, sequences
 from scratchformer.evaluation.reports.scores import values
+from scratchformer.evaluation.systems.outputs import SequenceOutput
 
 PREDICTIONS = ["K AE T", "D AO G Z", "", "R EH D"]
 REFERENCES = [["K AE T"], ["D AO G"], ["AH"], ["R IY D", "R EH D"]]
@@ -135,7 +136,7 @@ def test_the_sums_of_the_stage_give_the_same_scores() -> None:
         texts = sequences.SequenceRows(
             predictions, predictions, references, predictions, kind, "blanks"
         )
-        output = sequences.SequenceOutput(predictions)
+        output = SequenceOutput(predictions)
         columns, signatures = sequences.columns_of(
             texts, output, sequences.prediction_table(texts, output)
         )

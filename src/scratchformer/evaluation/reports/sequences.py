@@ -11,7 +11,7 @@ and `exact_match` always; for systems that give probabilities also `loss`, `perp
 `token_accuracy` given the right tokens before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,7 +23,7 @@ from scratchformer.base.output_kind import OutputKind, Unit, output_kind, unit_o
 from scratchformer.evaluation.measures.edit_distance import nearest_reference
 from scratchformer.evaluation.measures.translation import translation_counts
 from scratchformer.evaluation.significance.resampling import Column
-from scratchformer.evaluation.systems.token_losses import TokenLosses
+from scratchformer.evaluation.systems.outputs import SequenceOutput
 
 SCHEMA = pa.schema(
     [
@@ -81,15 +81,6 @@ class SequenceRows:
     def compared(self, text: str) -> str:
         """What is compared of a text."""
         return text.lower() if self.lowercase else text
-
-
-@dataclass(frozen=True)
-class SequenceOutput:
-    """What one system gave: one text a row, and, if it is a model, its log-probabilities."""
-
-    predictions: list[str]
-    scores: Sequence[float] | None = None
-    losses: TokenLosses | None = None
 
 
 def prediction_table(rows: SequenceRows, output: SequenceOutput) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scratchformer.data.tokenized.columns import TokenColumn
-from scratchformer.evaluation.systems.token_losses import TokenLosses
+from scratchformer.evaluation.systems.outputs import TokenLosses
 from scratchformer.runtime.device import to_device_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from scratchformer.data.tokenized.columns import TokenColumn
-from scratchformer.evaluation.reports.sequences import SequenceOutput
-from scratchformer.evaluation.systems.token_losses import TokenLosses
+from scratchformer.evaluation.systems.outputs import SequenceOutput, TokenLosses
 from scratchformer.pretrained.inference import padded_batches
 
 if TYPE_CHECKING:

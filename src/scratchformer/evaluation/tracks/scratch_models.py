@@ -9,8 +9,8 @@ from scratchformer.base.layout import SCRATCH_MODEL
 from scratchformer.base.terminal import progress
 from scratchformer.data.tokenized.read import load_tokenized_info
 from scratchformer.evaluation.reports.classification import Probabilities
-from scratchformer.evaluation.reports.sequences import SequenceOutput
 from scratchformer.evaluation.systems.from_scratch import class_probabilities, decode, token_losses
+from scratchformer.evaluation.systems.outputs import SequenceOutput
 from scratchformer.evaluation.tracks.report import Settings
 from scratchformer.runtime.device import on_device
 from scratchformer.text.tokenizers import load_tokenizers

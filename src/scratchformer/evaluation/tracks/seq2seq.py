@@ -19,7 +19,6 @@ from scratchformer.evaluation.controls.sequence import letters_by_context, neare
 from scratchformer.evaluation.reports.comparison import Record
 from scratchformer.evaluation.reports.scores import Scored
 from scratchformer.evaluation.reports.sequences import (
-    SequenceOutput,
     SequenceRows,
     columns_of,
     exact_rows,
@@ -27,6 +26,7 @@ from scratchformer.evaluation.reports.sequences import (
 )
 from scratchformer.evaluation.reports.subgroup_deltas import length_buckets, subgroup_deltas
 from scratchformer.evaluation.significance.paired_tests import mcnemar
+from scratchformer.evaluation.systems.outputs import SequenceOutput
 from scratchformer.evaluation.systems.pretrained import pretrained_output
 from scratchformer.evaluation.tracks.report import (
     Settings,

@@ -9,7 +9,7 @@ from typing import Any
 
 from scratchformer.base.mappings import flatten
 from scratchformer.record.dvc_record import dvc_hash, paths_of
-from scratchformer.tracking.live.execution import ProcessId
+from scratchformer.tracking.execution import ProcessId
 from scratchformer.tracking.mirror.parent import PARENT_ID
 from scratchformer.tracking.mirror.store import Store, numbers, process_of, process_tags
 

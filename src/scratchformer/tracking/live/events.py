@@ -22,7 +22,7 @@ from scratchformer.base.errors import Interrupted
 from scratchformer.base.terminal import warn
 from scratchformer.base.workspace import workspace_root
 from scratchformer.params import Params
-from scratchformer.tracking.live.execution import current_execution, this_process
+from scratchformer.tracking.execution import current_execution, this_process
 from scratchformer.tracking.mirror.store import quiet_environment
 
 _PATIENCE = 120.0  # seconds a finished stage waits for its writer

@@ -19,8 +19,8 @@ from filelock import Timeout
 
 from scratchformer.base.mappings import flatten
 from scratchformer.record.dvc_record import read_stages, select_params
+from scratchformer.tracking.execution import Execution, ProcessId
 from scratchformer.tracking.live import child
-from scratchformer.tracking.live.execution import Execution, ProcessId
 from scratchformer.tracking.mirror import parent
 from scratchformer.tracking.mirror.curves import HISTORIES, read_curves
 from scratchformer.tracking.mirror.snapshot import workspace_snapshot

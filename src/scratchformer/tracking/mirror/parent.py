@@ -24,7 +24,7 @@ from scratchformer.record.dvc_record import (
     select_params,
 )
 from scratchformer.record.metrics import Metrics, load_metrics
-from scratchformer.tracking.live.execution import Execution
+from scratchformer.tracking.execution import Execution
 from scratchformer.tracking.mirror.headline import Find, description, headline
 from scratchformer.tracking.mirror.models import log_figures, record_models
 from scratchformer.tracking.mirror.snapshot import Snapshot

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from scratchformer.base.errors import ParamsError
-from scratchformer.tracking.live.execution import ProcessId
+from scratchformer.tracking.execution import ProcessId
 from scratchformer.tracking.mirror.location import follow
 
 DATABASE = "mlflow.db"

@@ -1,5 +1,6 @@
-"""How well a model expects the references of each row."""
+"""What a system gives for sequences: its texts, and how well it expects the references."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,3 +26,12 @@ class TokenLosses:
     def loss(self) -> float:
         """Nats per target token; its exponential is the perplexity."""
         return float(self.nll.sum() / self.tokens.sum())
+
+
+@dataclass(frozen=True)
+class SequenceOutput:
+    """What one system gave: one text a row, and, if it is a model, its log-probabilities."""
+
+    predictions: list[str]
+    scores: Sequence[float] | None = None
+    losses: TokenLosses | None = None

@@ -78,3 +78,28 @@ def test_an_import_upwards_is_found() -> None:
     nested = "def f():\n  from scratchformer import evaluation"
     assert offences(PACKAGE / "training" / "x.py", nested)
     assert not offences(PACKAGE / "stages" / "x.py", "from scratchformer.data import splits")
+
+
+def folders_that_circle(room: Path) -> list[set[str]]:
+    """Pairs of folders or files of a room that import each other."""
+    arrows = set()
+    name = f"scratchformer.{room.name}."
+    for path in room.rglob("*.py"):
+        here = path.relative_to(room).parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(name):
+                arrows.add((here, (node.module or "").removeprefix(name).split(".")[0]))
+    return [{a, b} for a, b in arrows if a < b and (b, a) in arrows]
+
+
+@pytest.mark.parametrize("room", sorted(FLOORS))
+def test_no_two_folders_of_a_room_import_each_other(room: str) -> None:
+    assert folders_that_circle(PACKAGE / room) == []
+
+
+def test_a_circle_of_folders_is_found(tmp_path: Path) -> None:
+    for here, there in (("live", "mirror"), ("mirror", "live")):
+        (tmp_path / "tracking" / here).mkdir(parents=True)
+        text = f"def f():\n  from scratchformer.tracking.{there}.x import y"
+        (tmp_path / "tracking" / here / "a.py").write_text(text)
+    assert folders_that_circle(tmp_path / "tracking") == [{"live", "mirror"}]

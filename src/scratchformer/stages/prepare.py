@@ -56,6 +56,7 @@ def _prepare_tracks(params: Params, folder: Path) -> dict[str, Any]:
     from scratchformer.base.errors import DataError
     from scratchformer.base.files import write_whole
     from scratchformer.data.preparation.prepare import prepare_track
+    from scratchformer.data.sources import open_source
 
     report: dict[str, Any] = {}
     failure: DataError | None = None
@@ -69,8 +70,9 @@ def _prepare_tracks(params: Params, folder: Path) -> dict[str, Any]:
             limit = params.prepare.max_bad_share
             bar.advance(0, track=track)
             try:
+                corpus = open_source(settings, params.run.seed)
                 report[track] = prepare_track(
-                    track, settings, params.run.seed, limit, folder / track, rejected,
+                    track, settings, corpus, params.run.seed, limit, folder / track, rejected,
                     on_rows=lambda rows: bar.advance(0, rows=f"{rows:,}"),
                 )
             except DataError as error:

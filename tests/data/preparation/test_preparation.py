@@ -152,6 +152,7 @@ def test_memory_stays_flat_as_data_grow(
 
     from scratchformer.data.preparation import prepare as preparation
     from scratchformer.data.preparation import statistics
+    from scratchformer.data.sources import open_source
     from scratchformer.params import load_params
 
     for module in (preparation, statistics):
@@ -164,7 +165,8 @@ def test_memory_stays_flat_as_data_grow(
         project.prepare()  # writes params.yaml, and warms up
         track = load_params().prepare.finetune
         tracemalloc.start()
-        preparation.prepare_track("finetune", track, 0, 0.1, Path("out"), io.StringIO())
+        corpus = open_source(track, 0)
+        preparation.prepare_track("finetune", track, corpus, 0, 0.1, Path("out"), io.StringIO())
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return highest

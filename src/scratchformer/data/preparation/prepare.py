@@ -29,7 +29,6 @@ from scratchformer.data.preparation.prepared import SCHEMAS, Info, Label
 from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, Corpus, RawRow
 from scratchformer.data.preparation.splits import DROPPED, Plan, plan_splits
 from scratchformer.data.preparation.statistics import describe
-from scratchformer.data.sources import open_source
 from scratchformer.runtime.workers import in_order
 
 
@@ -52,6 +51,7 @@ class Intake:
 def prepare_track(
     name: TrackName,
     track: params.Track,
+    corpus: Corpus,
     seed: int,
     max_bad_share: float,
     folder: Path,
@@ -69,7 +69,6 @@ def prepare_track(
         ParamsError: the parameters do not fit the source.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    corpus = open_source(track, seed)
     labelled = TASKS[corpus.task].labelled
     spool = folder / "spool.arrow"
     intake = Intake()

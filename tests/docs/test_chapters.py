@@ -106,7 +106,7 @@ def test_the_seeded_bugs_are_counted() -> None:
     """Chapter 20 says how many there are."""
     counts = [
         len(tomllib.loads((ROOT / "tests" / path).read_text(encoding="utf-8"))["bug"])
-        for path in ("training/gate_bugs.toml", "transformer/book/bugs.toml")
+        for path in ("training/gates/gate_bugs.toml", "transformer/book/bugs.toml")
     ]
     told = r"(\d+) for the gates and (\d+) for the tests of the model"
     found = re.search(told, CHAPTERS[19].text)

@@ -183,8 +183,8 @@ def _demand_unique_ids(corpus: Corpus, ledger: Ledger, plan: Plan, spool: Path) 
 
 
 def _read_spool(spool: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Batches with the number of their first row."""
-    with pa.memory_map(str(spool)) as source:
+    """Batches with the number of their first row; read, for mapped pages would count as memory."""
+    with pa.OSFile(str(spool), "rb") as source:
         reader = pa.ipc.open_file(source)
         for index in range(reader.num_record_batches):
             yield index * BATCH_ROWS, reader.get_batch(index)

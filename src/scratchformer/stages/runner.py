@@ -15,7 +15,7 @@ from scratchformer.base.terminal import Summary, print_summary
 from scratchformer.params import Params, load_params
 from scratchformer.params.declared import only_declared
 from scratchformer.record.dvc_record import read_stages
-from scratchformer.runtime.device import Threads, count_threads, threads_of_process
+from scratchformer.runtime.device import Threads, threads_of_process
 from scratchformer.runtime.launch import count_processes, is_launched, launch, leave_last_word
 from scratchformer.runtime.processes import rank, world_size
 from scratchformer.runtime.workers import set_workers
@@ -107,9 +107,12 @@ def _processes(params: Params, deal: Deal | None) -> int:
 
 
 def _workers(params: Params) -> int:
-    """Worker processes of a stage that works on texts; they change no byte of what it writes."""
+    """Worker processes of a stage that works on texts; they change no byte of what it writes.
+
+    `auto` is one: on two cores, two were no faster (benchmarks/RESULTS.md).
+    """
     asked = params.run.processes
-    return count_threads(params.run.threads) if asked == "auto" else asked
+    return 1 if asked == "auto" else asked
 
 
 def _say_last(stage: str, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import Triangulation
 
 from scratchformer.search.report.importance import Importance
@@ -63,6 +64,7 @@ class Axis:
         if self.choices is not None:
             axis.set_ticks(range(len(self.choices)), [str(choice) for choice in self.choices])
         elif self.log:
+            axis.set_major_locator(MaxNLocator(4))
             axis.set_major_formatter(lambda place, _: f"{10**place:.2g}")
 
 

@@ -22,6 +22,7 @@ from scratchformer.base.layout import (
     TRACKS,
     Track,
 )
+from scratchformer.base.mappings import curve_name
 from scratchformer.params import Params, load_params, parse_params
 from scratchformer.tracking import StageRun
 
@@ -38,10 +39,11 @@ class WatchedRun(StageRun):
         self._on_validation = on_validation
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        prefix = curve_name("valid", "")
         found = {
-            name.removeprefix("valid."): value
+            name.removeprefix(prefix): value
             for name, value in values.items()
-            if name.startswith("valid.")
+            if name.startswith(prefix)
         }
         if found:
             self._on_validation(step, found)

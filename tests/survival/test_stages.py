@@ -141,7 +141,7 @@ stages:
             header, *lines = (line.split(",") for line in table.read_text().split())
             for column, key in enumerate(header[1:], 1):
                 expected = [(int(line[0]), float(line[column])) for line in lines]
-                shown = runs.curve(run, f"{name}.{key}")
+                shown = runs.curve(run, f"{name}/{key}")
                 assert [step for step, _ in shown] == [step for step, _ in expected], key
                 wanted = [value for _, value in expected]
                 assert [value for _, value in shown] == pytest.approx(wanted, rel=1e-6), key

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar
 
 from scratchformer.base.errors import ScratchformerError
@@ -74,7 +74,10 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    except BrokenProcessPool:
+    except (BrokenProcessPool, BrokenPipeError):  # the second: of one that had not yet begun
+        # The pool ends those that it knows; one that was just being started would wait for ever.
+        for worker in active_children():
+            worker.kill()
         raise WorkerLostError(
             "a worker process has ended without a result (killed, or out of memory); run it "
             "again, with fewer run.processes if memory is short"

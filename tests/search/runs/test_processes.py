@@ -3,6 +3,7 @@
 import psutil
 import pytest
 
+from scratchformer.search.runs import processes
 from scratchformer.search.runs.processes import run_processes
 
 
@@ -39,7 +40,8 @@ def test_a_command_may_come_after_there_was_none(tmp_path):
     assert codes == [0, 0]
 
 
-def test_an_error_ends_those_that_run(tmp_path):
+def test_an_error_ends_those_that_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_SECONDS_TO_SAVE", 0.5)
     begun = [sleep(60.25), sleep(60.25)]
 
     def stop():

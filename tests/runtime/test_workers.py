@@ -4,6 +4,8 @@ import operator
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from multiprocessing import active_children
@@ -50,6 +52,25 @@ def test_a_worker_that_is_gone_ends_the_work() -> None:
     with pytest.raises(WorkerLostError, match="run it again"):
         list(in_order(os._exit, range(10)))
     assert not active_children()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_a_worker_that_is_killed_while_others_are_started_ends_the_work(seconds: float) -> None:
+    """The pool of Python 3.11 waits for ever for one of these, or fails in some other way."""
+    set_workers(3)
+    killer = threading.Thread(target=kill_one_after, args=(seconds,))
+    killer.start()
+    with pytest.raises(WorkerLostError, match="run it again"):
+        list(in_order(time.sleep, [0.02] * 60))
+    killer.join()
+    assert not active_children()
+
+
+def kill_one_after(seconds: float) -> None:
+    time.sleep(seconds)
+    while not active_children():
+        time.sleep(0.001)
+    active_children()[0].kill()
 
 
 def test_workers_end_with_a_parent_that_was_killed() -> None:

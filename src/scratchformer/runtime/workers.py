@@ -69,21 +69,35 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
     try:
         waiting: deque[Future[Result]] = deque()
         for item in chain(first, items):
-            waiting.append(pool.submit(_work, item))
+            waiting.append(_submit(pool, item))
             if len(waiting) > _AHEAD * count:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    except (BrokenProcessPool, BrokenPipeError):  # the second: of one that had not yet begun
+    except BrokenProcessPool:
         # The pool ends those that it knows; one that was just being started would wait for ever.
         for worker in active_children():
             worker.kill()
+            worker.join()
         raise WorkerLostError(
             "a worker process has ended without a result (killed, or out of memory); run it "
             "again, with fewer run.processes if memory is short"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, item: Any) -> "Future[Any]":
+    """One more batch; the pool may start a worker for it.
+
+    Raises:
+        BrokenProcessPool: a worker was lost. While another is being started, the pool does not say
+            so: its pipes are closed under the start, which fails in one way or another.
+    """
+    try:
+        return pool.submit(_work, item)
+    except (OSError, ValueError) as error:
+        raise BrokenProcessPool(str(error)) from error
 
 
 def _start(function: Callable[[Any], Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchformer.base.mappings import flatten
+from scratchformer.base.mappings import curve_name, flatten
 from scratchformer.record.dvc_record import dvc_hash, paths_of
 from scratchformer.tracking.execution import ProcessId
 from scratchformer.tracking.mirror.parent import PARENT_ID
@@ -57,8 +57,12 @@ class Child:
         """
         flat = dict(flatten(values))
         words = {key: value for key, value in flat.items() if isinstance(value, str | bool)}
-        curves = {name.replace("/", ".") for name, step in self._seen if step}
-        final = {key: value for key, value in numbers(flat).items() if key not in curves}
+        curves = {name for name, step in self._seen if step}
+        final = {
+            key: value
+            for key, value in numbers(flat).items()
+            if curve_name(*key.partition(".")[::2]) not in curves
+        }
         # Through `metrics`: a stage that was killed after its summary sends it a second time.
         self.metrics(final, 0, int(time.time() * 1000))
         self.flush()

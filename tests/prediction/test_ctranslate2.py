@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.cli.export import EXPORTS, Layout
 from scratchformer.params import Tokenizer
 from scratchformer.prediction import load_predictor
 from scratchformer.pretrained.conversion import ctranslate2 as conversion
@@ -101,6 +102,36 @@ def test_200_texts_get_the_same_tokens_and_probabilities(kind: str, tmp_path: Pa
         theirs(asked, long="windows")
     with pytest.raises(DataError, match="exists already"):
         conversion.export_ctranslate2(model, folder)
+
+
+def test_weights_of_8_bits_change_the_answers_a_little(tmp_path: Path) -> None:
+    kind = "post-norm, one vocabulary"
+    model, whole, small = saved(tmp_path / "ours", kind), tmp_path / "whole", tmp_path / "small"
+    assert "8 bits" in EXPORTS[Layout.ctranslate2](model, whole, "") + (
+        EXPORTS[Layout.ctranslate2_int8](model, small, "")
+    )
+    sizes = [(folder / "model.bin").stat().st_size for folder in (whole, small)]
+    assert sizes[1] < 0.5 * sizes[0]
+    asked = texts(200, seed=1000)
+    exact, rounded = (load_predictor(folder)(asked) for folder in (whole, small))
+    pairs = [(a[0], b[0]) for a, b in zip(exact, rounded, strict=True)]
+    assert sum(a.text == b.text for a, b in pairs) > 100  # unsure as the model is
+    moved = [b.probability / a.probability - 1 for a, b in pairs if a.text == b.text]
+    assert 1e-3 < abs(sorted(moved)[len(moved) // 2]) < 0.3
+
+
+def test_a_model_is_not_changed_by_being_converted() -> None:
+    pair = tokenizers_of(one=False)
+    assert pair.target is not None
+    model = Transformer(TransformerConfig(
+        source_vocab_size=pair.source.get_vocab_size(),
+        target_vocab_size=pair.target.get_vocab_size(),
+        d_model=16, num_heads=2, d_ff=16, num_encoder_layers=1, num_decoder_layers=1,
+        tie_embeddings="decoder",
+    ))  # fmt: skip
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    conversion.to_ctranslate2(model, pair, "int8")
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
 def test_what_cannot_be_exported_is_told(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ class Layout(StrEnum):
     pyfunc = "pyfunc"
     transformers = "transformers"
     ctranslate2 = "ctranslate2"
+    ctranslate2_int8 = "ctranslate2-int8"
 
 
 def _pyfunc(model: Path, folder: Path, example: str) -> str:
@@ -47,8 +48,19 @@ def _ctranslate2(model: Path, folder: Path, example: str) -> str:
     return f"use it with: scratchformer predict --model {folder}"
 
 
+def _ctranslate2_int8(model: Path, folder: Path, example: str) -> str:
+    from scratchformer.pretrained.conversion.ctranslate2 import export_ctranslate2
+
+    export_ctranslate2(model, folder, quantization="int8")
+    return (
+        f"use it with: scratchformer predict --model {folder}\n"
+        "weights of 8 bits change some answers: benchmarks/quantization_cost.py counts them"
+    )
+
+
 EXPORTS: dict[Layout, Export] = {
     Layout.pyfunc: _pyfunc,
     Layout.transformers: _transformers,
     Layout.ctranslate2: _ctranslate2,
+    Layout.ctranslate2_int8: _ctranslate2_int8,
 }

@@ -10,8 +10,9 @@ reads the folder like any other model.
 """
 
 import shutil
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -27,6 +28,9 @@ from scratchformer.transformer.positions import SCHEMES
 
 ARCHITECTURE = "CTranslate2"
 """Written into config.json, where `load_predictor` looks for it."""
+Quantization = Literal["int8"]
+"""How matrices are kept instead of in float32: in integers of 8 bits with a scale for each row.
+Norms, biases and positions stay in float32; inputs of a product are rounded while it is made."""
 
 
 def import_ctranslate2() -> Any:
@@ -40,7 +44,9 @@ def import_ctranslate2() -> Any:
     return ctranslate2
 
 
-def export_ctranslate2(model: Path, folder: Path) -> None:
+def export_ctranslate2(
+    model: Path, folder: Path, quantization: Quantization | None = None
+) -> None:
     """Write `folder`, which `ctranslate2.Translator` and `scratchformer predict` load.
 
     Args:
@@ -52,17 +58,20 @@ def export_ctranslate2(model: Path, folder: Path) -> None:
     """
     import_ctranslate2()
     ours, tokenizers = load_to_export(model, folder)
-    spec = to_ctranslate2(ours, tokenizers)
+    spec = to_ctranslate2(ours, tokenizers, quantization)
     with write_whole_folder(folder) as whole:
         spec.save(str(whole))
         for name in ("source.json", "target.json", RULES_FILE):
             shutil.copyfile(model / name, whole / name)
 
 
-def to_ctranslate2(model: Transformer, tokenizers: TokenizerPair) -> Any:
-    """A checked `ctranslate2.specs.TransformerSpec` with the weights of `model` in float32."""
+def to_ctranslate2(
+    model: Transformer, tokenizers: TokenizerPair, quantization: Quantization | None = None
+) -> Any:
+    """A checked `ctranslate2.specs.TransformerSpec` with the weights of `model`."""
     specs, config = import_ctranslate2().specs, model.config
     _demand_known_layers(config)
+    model = deepcopy(model)  # its weights are rounded where they are
     activation = {"relu": "RELU", "gelu": "GELU", "silu": "SWISH", "swiglu": "SWISH"}
     shared = {
         "num_heads": config.num_heads,
@@ -95,7 +104,7 @@ def to_ctranslate2(model: Transformer, tokenizers: TokenizerPair) -> Any:
     result.decoder.projection.bias = _bias_of_logits(model)
     _describe(result, model.config, tokenizers)
     result.validate()
-    result.optimize()
+    result.optimize(quantization)
     return result
 
 

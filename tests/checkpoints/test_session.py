@@ -1,5 +1,6 @@
 """Fingerprints and locks: no checkpoint in another configuration, no second writer."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from scratchformer.base.errors import DataError
+from scratchformer.base.errors import DataError, ParamsError
+from scratchformer.checkpoints import agreement
+from scratchformer.checkpoints.agreement import demand_agreement
 from scratchformer.checkpoints.checkpoint import Checkpoint
 from scratchformer.checkpoints.fingerprint import collect_facts, differing, fingerprint
 from scratchformer.checkpoints.session import session_of
@@ -134,3 +137,31 @@ def test_the_owner_is_named_only_while_the_lock_is_held(tmp_path):
     with only_writer(tmp_path / "one.lock", "one"):
         assert (tmp_path / "one.lock.owner").read_text() == str(os.getpid())
     assert not (tmp_path / "one.lock.owner").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"machine.threads": 9, "run.threads": 9, "/other/place/model": "abc"}, None),
+        ({"run.seed": 2}, "differ in: run.seed; give"),
+        ({"data/train.arrow": None}, r"differ in: data/train.arrow; give"),
+        ({"code:new.py": "abc"}, "differ in: what the first does not have; give"),
+        ({f"p{at}": 1 for at in range(7)}, r"differ in: p0, p1, p2, p3, p4 and 2 more; give"),
+    ],
+)
+def test_computers_must_agree_on_all_that_is_not_their_own(changes, told, monkeypatch):
+    """Threads and where a package lies are each computer's own."""
+    first = {"run.seed": 1, "data/train.arrow": "abc", **{f"p{at}": 0 for at in range(7)}}
+    own = {**first, "machine.threads": 2, "run.threads": 2, "/place/model": "abc"}
+    mine = {**own, **changes}
+    if "/other/place/model" in changes:
+        del mine["/place/model"]
+    monkeypatch.setattr(agreement, "world_size", lambda: 2)
+    sent = json.dumps(agreement._shared(own)).encode()
+    monkeypatch.setattr(agreement, "broadcast_bytes", lambda content, device: sent)
+    monkeypatch.setattr(agreement, "all_reduce_max", lambda values, device: values)
+    if told is None:
+        demand_agreement(mine)
+    else:
+        with pytest.raises(ParamsError, match=told):
+            demand_agreement(mine)

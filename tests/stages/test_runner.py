@@ -47,8 +47,10 @@ def test_a_stage_of_one_process_refuses_to_be_one_of_several(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run(folder, "pass")[0] == 0  # a cluster may say so without having started several
-    for rank, said in ("0", "stage: started in 2 processes"), ("1", ""):
+    told = "stage: started in 2 processes"  # by the first of each computer
+    for rank, local, said in ("0", "0", told), ("1", "1", ""), ("1", "0", told):
         monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", local)
         code, out, err = run(folder, "pass")
         assert (code, out) == (2, "") and err.startswith(said) and err.count("\n") == bool(said)
 

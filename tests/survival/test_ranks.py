@@ -1,8 +1,9 @@
 """`kill -9` of one of two processes ends the other in seconds, with one line, and the next run ends
-with the bytes of a training of two processes that nobody disturbed."""
+with the bytes of a training of two processes that nobody disturbed. So do two computers."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ OUTPUTS = [
 ]
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, processes: int = 2) -> Path:
     folder.mkdir()
     params = make_stage_folder(
         folder, accumulate=2, max_steps=40, validate_every=10, log_every=2, model__dropout=0.2,
@@ -33,7 +34,7 @@ def make(folder: Path) -> Path:
     )  # fmt: skip
     values = params.model_dump(mode="json")
     values["tracking"]["enabled"] = False
-    values["run"] |= {"processes": 2, "threads": 2}
+    values["run"] |= {"processes": processes, "threads": processes}
     with (folder / "params.yaml").open("w") as file:
         YAML().dump(values, file)
     return folder
@@ -105,3 +106,59 @@ def test_one_signal_stops_both_after_their_update(tmp_path: Path, to_all: bool) 
     assert errors.startswith("train_scratch: stopped by SIGTERM after step ")
     assert errors.count("\n") == 1
     assert not any(one.is_running() for one in both)
+
+
+def computers(folders: list[Path]) -> "list[subprocess.Popen[str]]":
+    """The stage as docs/processes.md starts it on two computers, each with its own checkout."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    options = ["--nnodes", "2", "--master-addr", "localhost", "--master-port", port]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *options, "--max-restarts", "0"]
+    return [
+        subprocess.Popen(
+            [*torchrun, "--node-rank", str(rank), *STAGE[1:]],
+            cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for rank, folder in enumerate(folders)
+    ]  # fmt: skip
+
+
+def words_of(process: "subprocess.Popen[str]") -> list[str]:
+    """What the stage itself says at its end; torchrun adds lines of its own."""
+    _, errors = process.communicate(timeout=120)
+    return [line for line in errors.splitlines() if line.startswith("train_scratch: ")]
+
+
+def test_two_computers_make_the_weights_of_two_processes(tmp_path: Path) -> None:
+    """Killed once, and taken up again; the second computer keeps and writes nothing."""
+    undisturbed = make(tmp_path / "undisturbed")
+    finish(undisturbed)
+    folders = [make(tmp_path / name, processes=1) for name in ("first", "second")]
+    agents = computers(folders)
+    while rows(folders[0]) < 8:
+        assert agents[0].poll() is None
+        time.sleep(0.02)
+    (killed,) = psutil.Process(agents[1].pid).children()
+    killed.kill()
+    (said,) = words_of(agents[0])
+    assert said.startswith("train_scratch: another process of this training has ended (")
+    assert words_of(agents[1]) == [] and all(agent.returncode == 1 for agent in agents)
+    agents = computers(folders)
+    said, errors = agents[0].communicate(timeout=120)
+    assert "resuming after step" in said and agents[0].returncode == 0, errors
+    assert agents[1].communicate(timeout=60)[0] == "" and agents[1].returncode == 0
+    assert digests(folders[0]) == digests(undisturbed)
+    assert not any((folders[1] / name).exists() for name in (".checkpoints", "reports"))
+    assert not (folders[1] / "models/scratch").exists()
+
+
+def test_computers_that_would_train_different_models_are_told(tmp_path: Path) -> None:
+    folders = [make(tmp_path / name, processes=1) for name in ("first", "second")]
+    params = folders[1] / "params.yaml"
+    params.write_text(params.read_text().replace("seed: 42", "seed: 43"))
+    train = folders[1] / "data/tokenized/scratch/train.arrow"
+    train.write_bytes((folders[1] / "data/tokenized/scratch/valid.arrow").read_bytes())
+    for agent in computers(folders):
+        (said,) = words_of(agent)
+        assert "computers of this training differ in: run.seed, data/tokenized/scratch/tr" in said

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from scratchformer.base.files import read_json, write_json
 from scratchformer.base.terminal import say
 from scratchformer.base.workspace import checkpoint_root
+from scratchformer.checkpoints.agreement import demand_agreement
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.checkpoints.fingerprint import Facts, collect_facts, differing, fingerprint
 from scratchformer.checkpoints.writer_lock import only_writer
@@ -33,8 +34,10 @@ def training_session(
     Raises:
         BusyError: another process trains the same, or in the same folder.
         DataError: an input is not there.
+        ParamsError: on several computers, this one has other parameters, data or code.
     """
     facts = {**collect_facts(stage, sections, inputs, libraries), **more}
+    demand_agreement(facts)
     with session_of(checkpoint_root(stage), facts) as checkpoints:
         yield checkpoints
 

@@ -132,7 +132,8 @@ def _told_of_loss() -> Iterator[None]:
 
 
 def _as_loss(error: RuntimeError) -> PeerLostError:
-    reason = str(error).partition("\n")[0]
+    # Without the line of the C++ source that stands before it, and the advice after it.
+    reason = re.sub(r"^\[[^]]*\] ", "", str(error).partition("\n")[0]).partition(". ")[0]
     return PeerLostError(
         f"another process of this training has ended ({reason}); run it again to go on from the "
         "last checkpoint"

@@ -17,7 +17,7 @@ from scratchformer.params.declared import only_declared
 from scratchformer.record.dvc_record import read_stages
 from scratchformer.runtime.device import Threads, threads_of_process
 from scratchformer.runtime.launch import count_processes, is_launched, launch, leave_last_word
-from scratchformer.runtime.processes import rank, world_size
+from scratchformer.runtime.processes import local_rank, rank, world_size
 from scratchformer.runtime.workers import set_workers
 
 if TYPE_CHECKING:
@@ -116,11 +116,11 @@ def _workers(params: Params) -> int:
 
 
 def _say_last(stage: str, text: str) -> None:
-    """Of several processes the first speaks, or their launcher for all."""
+    """Of several processes their launcher speaks; under torchrun, the first of each computer."""
     if is_launched():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the launcher: it is ending already
         leave_last_word(text)
-    elif not rank():
+    elif not local_rank():
         print(f"{stage}: {text}", file=sys.stderr)
 
 

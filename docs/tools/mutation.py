@@ -118,12 +118,8 @@ def _meaning(source: str) -> str | None:
                 argument.annotation = None
         elif isinstance(node, ast.AnnAssign):
             node.annotation = ast.Constant(None)
-        elif (
-            isinstance(node, ast.If)
-            and isinstance(node.test, ast.Name)
-            and node.test.id == "TYPE_CHECKING"
-        ):
-            node.body = [ast.Pass()]
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            node.test, node.body = ast.Name("TYPE_CHECKING"), [ast.Pass()]  # also `not …`
     return ast.dump(tree)
 
 

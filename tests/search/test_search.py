@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from tests.committed import DEFAULT_PARAMS
 from tests.evaluation.conftest import workplace
 from tests.training.conftest import make_stage_folder
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.base.files import read_json, write_json
 from scratchformer.base.layout import TRACKS
-from scratchformer.params import GateName, Params, load_params
+from scratchformer.params import FilesSource, GateName, Params, load_params
+from scratchformer.params.reading import parse_params
 from scratchformer.search import trial as trials
 from scratchformer.search.confirmation import Setting, compare, plan, verdict, write_results
 from scratchformer.search.runs.checkout import make_folder, params_with, train_in
@@ -287,3 +289,19 @@ def test_more_candidates_need_a_clearer_difference(tmp_path: Path) -> None:
     # t = 2.5 / 0.6455 = 3.87: above 3.18 (5 % with 3 degrees of freedom), below 4.18 (2.5 %).
     assert "is better" in confirmed_of(tmp_path / "a", "loss", base, near)
     assert "is not shown" in confirmed_of(tmp_path / "b", "loss", base, near, base)
+
+
+def test_own_files_and_models_are_named_from_the_checkout(tmp_path: Path) -> None:
+    """A trial runs in a folder of its own, where a relative path would mean another file."""
+    document = load_params(DEFAULT_PARAMS).model_dump(mode="json")
+    files = {"kind": "files", "train": "data/raw/a.csv", "test": "data/raw/b.csv"}
+    document["prepare"]["finetune"]["source"] = files
+    document["pretrained"] = {"kind": "folder", "name": "models/pretrained/own"}
+    found = params_with(parse_params(document, Path("p")), {RATE: 0.1}, tmp_path, seed=3)
+    assert found.train_scratch.optimizer.learning_rate == 0.1 and found.run.seed == 3
+    source = found.prepare.finetune.source
+    assert isinstance(source, FilesSource) and source.valid is None
+    assert (source.train, source.test) == tuple(
+        str(tmp_path / "data/raw" / name) for name in ("a.csv", "b.csv")
+    )
+    assert found.pretrained.name == str(tmp_path / "models/pretrained/own")

@@ -107,6 +107,13 @@ def test_the_nearest_row_and_its_answer() -> None:
     assert nearest_targets((train, [["eins"], ["zwei", "zwo"], ["drei"]]), ["two men"]) == ["zwei"]
 
 
+def test_no_similarity_is_above_that_of_equal_texts() -> None:
+    texts = [" ".join(made_up_words(seed, 4)) for seed in range(60)]
+    similarity = TrainingPieces.of(texts).nearest(texts).similarity
+    np.testing.assert_allclose(similarity, 1, atol=1e-6)
+    assert similarity.max() == 1  # float32 goes beyond it
+
+
 def test_nearest_rows_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [" ".join(made_up_words(seed, 4)) for seed in range(60)]
     pieces, done = TrainingPieces.of(texts[:40]), []

@@ -24,26 +24,31 @@ def flat(value: object) -> list[float]:
     return [float(value)] if isinstance(value, int | float) else []
 
 
-@pytest.mark.slow
-def test_everything_runs_on_another_device_and_gives_the_same(tmp_path: Path) -> None:
-    """Updates, gates, diagnostics, validation, resuming, decoding, scoring, prediction, pictures.
-
-    A tensor left on the CPU ends the process with the operation that met it."""
-    save_scratch(tmp_path / "scratch")
-    save_bert(tmp_path / "bert")
+def assert_the_same_elsewhere(folder: Path, *device: str, rtol: float) -> None:
+    """Run everything on the CPU and on another device, see run_elsewhere.py, and compare."""
+    save_scratch(folder / "scratch")
+    save_bert(folder / "bert")
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("run_elsewhere.py"), tmp_path],
+        [sys.executable, Path(__file__).with_name("run_elsewhere.py"), folder, *device],
         env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"},
         text=True, capture_output=True, check=False,
     )  # fmt: skip
     said = [line for line in done.stderr.splitlines() if ": " not in line or "Error" in line]
     assert done.returncode == 0, "\n".join(line[:300] for line in said[-20:])
     found = json.loads(done.stdout)
-    assert len(found["cpu"]) == 15
+    assert len(found["cpu"]) == 17
     for name, expected in found["cpu"].items():
         np.testing.assert_allclose(
-            flat(found["elsewhere"][name]), flat(expected), rtol=1e-4, atol=1e-5, err_msg=name
+            flat(found["elsewhere"][name]), flat(expected), rtol=rtol, atol=1e-5, err_msg=name
         )
+
+
+@pytest.mark.slow
+def test_everything_runs_on_another_device_and_gives_the_same(tmp_path: Path) -> None:
+    """Updates, gates, diagnostics, validation, resuming, decoding, scoring, prediction, pictures.
+
+    A tensor left on the CPU ends the process with the operation that met it."""
+    assert_the_same_elsewhere(tmp_path, rtol=1e-4)
 
 
 def test_the_machine_is_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +95,24 @@ def test_what_the_machine_lacks_is_told(
         with pytest.raises(ParamsError, match=told):
             device.open_machine(*asked)
         assert device.machine() is device._CPU
+
+
+def test_a_gpu_is_asked_for_equal_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With warnings only, torch's fused attention has a backward pass that is not repeatable."""
+    monkeypatch.setattr(device, "_opened", [device._CPU])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "a card")
+    monkeypatch.setattr(torch.backends, "fp32_precision", torch.backends.fp32_precision)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        assert device.open_machine("cuda", None).describe() == "a card, float32"
+        assert torch.get_deterministic_debug_mode() == 2  # 1 is "warn"
+        assert torch.backends.fp32_precision == "ieee"
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_a_process_takes_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,15 +26,15 @@ OUTPUTS = [
 ]
 
 
-def make(folder: Path, processes: int = 2) -> Path:
+def make(folder: Path, processes: int = 2, steps: int = 40, **run: str) -> Path:
     folder.mkdir()
     params = make_stage_folder(
-        folder, accumulate=2, max_steps=40, validate_every=10, log_every=2, model__dropout=0.2,
+        folder, accumulate=2, max_steps=steps, validate_every=10, log_every=2, model__dropout=0.2,
         skip_gates=[gate.name for gate in GATES], decode_samples=2,
     )  # fmt: skip
     values = params.model_dump(mode="json")
     values["tracking"]["enabled"] = False
-    values["run"] |= {"processes": processes, "threads": processes}
+    values["run"] |= {"processes": processes, "threads": processes, **run}
     with (folder / "params.yaml").open("w") as file:
         YAML().dump(values, file)
     return folder

@@ -90,7 +90,8 @@ def open_machine(
     """Find the device and set torch up for it; `machine()` returns it from then on.
 
     float32 means float32: torch's TF32, which cuts the factors of a product to 10 bits, stays off.
-    On a GPU kernels are chosen that give equal bytes for equal inputs, where torch has them.
+    On a GPU only kernels are taken that give equal bytes for equal inputs; an operation that has
+    none raises a RuntimeError that names it.
 
     Args:
         threads: None leaves torch the number that it has.
@@ -117,7 +118,8 @@ def open_machine(
     if found.type == "cuda":
         torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # With warn_only=True the backward passes of fused attention would stay what they are.
+        torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.cuda.set_device(found)
         name = torch.cuda.get_device_name(found)

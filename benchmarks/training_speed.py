@@ -33,6 +33,7 @@ from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.data.tokenized.batches import Batch, TokenBatches
 from scratchformer.params import TrainScratch, load_params
 from scratchformer.pretrained.conversion import to_transformers
+from scratchformer.runtime.device import open_machine
 from scratchformer.training.build import build_objective
 from scratchformer.training.loop import Training
 from scratchformer.transformer import Transformer
@@ -255,7 +256,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--turns", type=int, default=5)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    open_machine("cpu", threads=1)  # as the stage does; all contenders get the same allocator
     settings = settings_of()
     pair = joint_pieces(arguments.folder)
     vocabulary = pair.source.get_vocab_size()

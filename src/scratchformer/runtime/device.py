@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from scratchformer.base.errors import ParamsError
+from scratchformer.runtime.memory import keep_freed_memory
 from scratchformer.runtime.processes import local_rank, local_world_size, world_size
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def open_machine(
     float32 means float32: torch's TF32, which cuts the factors of a product to 10 bits, stays off.
     On a GPU only kernels are taken that give equal bytes for equal inputs; an operation that has
     none raises a RuntimeError that names it.
+    On the CPU freed memory is kept for the next update.
 
     Args:
         threads: None leaves torch the number that it has.
@@ -115,6 +117,8 @@ def open_machine(
         count = count_threads(threads)
         torch.set_num_threads(threads_of_process(threads))
     name = found.type
+    if found.type == "cpu":
+        keep_freed_memory()
     if found.type == "cuda":
         torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts

@@ -231,10 +231,9 @@ def _model_inputs(model: Any, read: "Encoded") -> "dict[str, Tensor]":
     import numpy as np
 
     from scratchformer.data.tokenized.columns import InputColumns, input_table
-    from scratchformer.pretrained.inference import padded_inputs
+    from scratchformer.pretrained.inference import model_inputs
 
-    made = padded_inputs(model, InputColumns.of(input_table(read)), np.arange(len(read.ids)))
-    return {name: tensor.to(model.device) for name, tensor in made.items()}
+    return model_inputs(model, InputColumns.of(input_table(read)), np.arange(len(read.ids)))
 
 
 def _load_scratch(folder: Path) -> "tuple[Any, TokenizerPair, ModelInputs]":

@@ -2,17 +2,21 @@
 
 Rows are sorted by length so that a batch holds little padding, and the results are put back in
 the order of the rows. Memory grows with the batch and with the result, not with the data.
+
+Several processes of one stage share the batches out, see runtime/sharing.py: all of them have to
+call these functions, and all get the whole.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from scratchformer.data.tokenized.columns import InputColumns
+from scratchformer.data.tokenized.columns import InputColumns, longest_first
 from scratchformer.pretrained.models.loading import encoder_of, load_finetuned
+from scratchformer.runtime.sharing import Result, Rows, shared_out
 
 if TYPE_CHECKING:
     import torch
@@ -59,12 +63,18 @@ def logits(
     """Unnormalised class scores: float64 [rows, labels], in the order of `rows`."""
     import torch
 
+    columns = InputColumns.of(rows)
+
+    def run(part: Rows) -> Result:
+        inputs = model_inputs(model, columns, part)
+        return (model(**inputs).logits.cpu().double().numpy(),)
+
     model.eval()
     scores = np.empty((len(rows), model.config.num_labels), dtype=np.float64)
     with torch.inference_mode():
-        for indices, inputs in padded_batches(model, rows, batch_size):
-            scores[indices] = model(**inputs).logits.cpu().double().numpy()
-            advance(len(indices))
+        parts = longest_first(columns.lengths, batch_size)
+        for part, (some,) in shared_out(parts, run, advance):
+            scores[part] = some
     return scores
 
 
@@ -84,30 +94,22 @@ def embed(
     """
     import torch
 
+    encoder, columns = encoder_of(model), InputColumns.of(rows)
+
+    def run(part: Rows) -> Result:
+        inputs = model_inputs(model, columns, part)
+        hidden = encoder(**inputs).last_hidden_state.float()  # [batch, length, d_model]
+        weights = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+        mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        return (torch.nn.functional.normalize(mean, dim=-1).cpu().numpy(),)
+
     model.eval()
-    encoder = encoder_of(model)
     vectors = np.empty((len(rows), model.config.hidden_size), dtype=np.float32)
     with torch.inference_mode():
-        for indices, inputs in padded_batches(model, rows, batch_size):
-            hidden = encoder(**inputs).last_hidden_state.float()  # [batch, length, d_model]
-            weights = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-            mean = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
-            vectors[indices] = torch.nn.functional.normalize(mean, dim=-1).cpu().numpy()
-            advance(len(indices))
+        parts = longest_first(columns.lengths, batch_size)
+        for part, (some,) in shared_out(parts, run, advance):
+            vectors[part] = some
     return vectors
-
-
-def padded_batches(
-    model: "PreTrainedModel", rows: pa.Table, batch_size: int
-) -> Iterator[tuple[np.ndarray, dict[str, "torch.Tensor"]]]:
-    """Yield (row numbers [batch], model inputs [batch, length]), longest rows first, so that a
-    batch too large for the memory fails at once and not after an hour."""
-    columns = InputColumns.of(rows)
-    order = np.argsort(-columns.lengths, kind="stable")
-    for start in range(0, len(order), batch_size):
-        records = order[start : start + batch_size]
-        inputs = padded_inputs(model, columns, records)
-        yield records, {name: tensor.to(model.device) for name, tensor in inputs.items()}
 
 
 def padded_inputs(
@@ -127,6 +129,14 @@ def padded_inputs(
     if columns.segments is not None:
         inputs["token_type_ids"] = columns.segments.padded(records, 0)
     return {name: torch.from_numpy(array) for name, array in inputs.items()}
+
+
+def model_inputs(
+    model: "PreTrainedModel", columns: InputColumns, records: np.ndarray
+) -> dict[str, "torch.Tensor"]:
+    """The same beside the weights of the model: what it is called with."""
+    made = padded_inputs(model, columns, records)
+    return {name: tensor.to(model.device) for name, tensor in made.items()}
 
 
 def pad_id(model: "PreTrainedModel") -> int:

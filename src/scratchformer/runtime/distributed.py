@@ -81,6 +81,22 @@ def broadcast_bytes(content: bytes, device: torch.device) -> bytes:
     return row.cpu().numpy().tobytes()
 
 
+def all_gather_bytes(content: bytes, device: torch.device) -> list[bytes]:
+    """What each process gives, by rank."""
+    if world_size() == 1:
+        return [content]
+    known = [len(content) if place == rank() else 0 for place in range(world_size())]
+    lengths = [int(length) for length in all_reduce_sum(known, device)]
+    padded = bytearray(content).ljust(max(*lengths, 1), b"\0")
+    row = torch.frombuffer(padded, dtype=torch.uint8).to(device)
+    rows = [torch.empty_like(row) for _ in lengths]
+    with _told_of_loss():
+        group.all_gather(rows, row)
+    return [
+        row[:length].cpu().numpy().tobytes() for row, length in zip(rows, lengths, strict=True)
+    ]
+
+
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Put the sum of its gradients over all processes into every parameter.
 

@@ -1,5 +1,6 @@
 """Columns of token ids in a memory-mapped Arrow table, read in place."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -79,6 +80,14 @@ def input_table(encoded: Encoded) -> pa.Table:
     if encoded.segments is not None:
         columns["segments"] = pa.array(encoded.segments, pa.list_(pa.int8()))
     return pa.table(columns)
+
+
+def longest_first(lengths: npt.NDArray[Any], batch_size: int) -> Iterator[Ids]:
+    """Batches of rows of about the same length, so that they hold little padding. The longest are
+    the first: a batch that is too large for the memory fails at once, and not after an hour."""
+    order = np.argsort(-lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
 
 
 def _gather(

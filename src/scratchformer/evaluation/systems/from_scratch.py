@@ -1,10 +1,11 @@
 """The from-scratch model over a split: what it decodes, and how well it expects the references.
 
 Rows are sorted by length, so a batch holds little padding; results are put back in the order of
-the split. Memory grows with a batch and with the results, not with the data.
+the split. Memory grows with a batch and with the results, not with the data. Several processes
+share the batches out, see runtime/sharing.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scratchformer.data.tokenized.columns import TokenColumn
-from scratchformer.evaluation.systems.outputs import TokenLosses
+from scratchformer.data.tokenized.columns import TokenColumn, longest_first
+from scratchformer.evaluation.systems.outputs import TokenLosses, summed_by_row
 from scratchformer.runtime.device import to_device_of
+from scratchformer.runtime.sharing import Result, Rows, shared_out
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from scratchformer.transformer import EncoderClassifier, Transformer
 
 Floats = NDArray[np.float64]
-Ids = NDArray[np.int64]
 Advance = Callable[[int], None]  # called with the number of rows done
 
 _LOGITS_AT_ONCE = 1 << 22  # numbers: 16 MB, so that a large vocabulary does not fill the memory
@@ -60,18 +61,22 @@ def decode(
     sources = TokenColumn(table.column("source"))
     ids: list[list[int]] = [[] for _ in range(rows)]
     scores = np.zeros(rows)
-    for part in _by_length(records, sources.lengths, batch_size):
-        source = to_device_of(model, sources.padded(part, model.config.pad_id))
+
+    def run(part: Rows) -> Result:
+        source = to_device_of(model, sources.padded(records[part], model.config.pad_id))
         if beam_size == 1:
             decoded = greedy(model, source, max_length)
         else:
             decoded = beam_search(model, source, beam_size, max_length)
-        places = table.column("row").take(pa.array(part)).to_numpy()
-        scores[places] = decoded.scores.cpu().numpy()
-        lengths = decoded.lengths.tolist()
-        for place, line, length in zip(places, decoded.ids.tolist(), lengths, strict=True):
+        found = decoded.ids, decoded.lengths, decoded.scores
+        return tuple(each.cpu().numpy() for each in found)
+
+    parts = longest_first(sources.lengths[records], batch_size)
+    for part, (lines, lengths, sums) in shared_out(parts, run, advance):
+        places = table.column("row").take(pa.array(records[part])).to_numpy()
+        scores[places] = sums
+        for place, line, length in zip(places, lines.tolist(), lengths.tolist(), strict=True):
             ids[place] = line[:length]
-        advance(len(part))
     return Decoded(ids, scores)
 
 
@@ -82,27 +87,22 @@ def token_losses(
     import torch
 
     config = model.config
-    row_of_record = table.column("row").to_numpy()
     sources, targets = TokenColumn(table.column("source")), TokenColumn(table.column("target"))
-    result = TokenLosses(np.zeros(rows), np.zeros(rows), np.zeros(rows))
-    order = np.arange(table.num_rows)
+
+    def run(part: Rows) -> Result:
+        source = to_device_of(model, sources.padded(part, config.pad_id))
+        target = to_device_of(model, targets.padded(part, config.pad_id))
+        begin = target.new_full((len(part), 1), config.bos_id)
+        hidden = model.decode_hidden(
+            torch.cat([begin, target[:, :-1]], dim=1), model.encode(source)
+        )
+        real = target != config.pad_id
+        return _token_nll(model, hidden[real], target[real])
+
     model.eval()
+    parts = longest_first(targets.lengths, batch_size)
     with torch.inference_mode():
-        for part in _by_length(order, targets.lengths, batch_size):
-            source = to_device_of(model, sources.padded(part, config.pad_id))
-            target = to_device_of(model, targets.padded(part, config.pad_id))
-            begin = target.new_full((len(part), 1), config.bos_id)
-            hidden = model.decode_hidden(
-                torch.cat([begin, target[:, :-1]], dim=1), model.encode(source)
-            )
-            real = target != config.pad_id
-            nll, right = _token_nll(model, hidden[real], target[real])
-            # np.add.at and not +=: references of one row may be in one batch.
-            record = row_of_record[part].repeat(targets.lengths[part])
-            np.add.at(result.nll, record, nll)
-            np.add.at(result.right, record, right)
-            np.add.at(result.tokens, record, 1)
-    return result
+        return summed_by_row(shared_out(parts, run), table, rows)
 
 
 def class_probabilities(
@@ -112,25 +112,23 @@ def class_probabilities(
     import torch
 
     sources = TokenColumn(table.column("source"))
+
+    def run(part: Rows) -> Result:
+        source = to_device_of(model, sources.padded(part, model.config.pad_id))
+        return (model(source).float().softmax(dim=-1).cpu().numpy(),)
+
     probabilities = np.zeros((table.num_rows, model.config.num_labels), np.float32)
     model.eval()
+    parts = longest_first(sources.lengths, batch_size)
     with torch.inference_mode():
-        for part in _by_length(np.arange(table.num_rows), sources.lengths, batch_size):
-            source = to_device_of(model, sources.padded(part, model.config.pad_id))
-            probabilities[part] = model(source).float().softmax(dim=-1).cpu().numpy()
+        for part, (some,) in shared_out(parts, run):
+            probabilities[part] = some
     return probabilities
-
-
-def _by_length(records: Ids, lengths: Ids, batch_size: int) -> Iterator[Ids]:
-    """Batches of records, the longest first: what does not fit into memory fails at once."""
-    order = records[np.argsort(-lengths[records], kind="stable")]
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
 
 
 def _token_nll(
     model: "Transformer", hidden: "torch.Tensor", target: "torch.Tensor"
-) -> tuple[Floats, Floats]:
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """-log p of each token, and whether it was the likeliest; `hidden` is `[tokens, d_model]`."""
     import torch
 
@@ -138,6 +136,6 @@ def _token_nll(
     nll, right = [], []
     for some, ids in zip(torch.split(hidden, size), torch.split(target, size), strict=True):
         log_probabilities = model.project(some).float().log_softmax(dim=-1)
-        nll.append(-log_probabilities.gather(1, ids[:, None]).squeeze(1).cpu().double().numpy())
-        right.append((log_probabilities.argmax(dim=-1) == ids).cpu().double().numpy())
+        nll.append(-log_probabilities.gather(1, ids[:, None]).squeeze(1).cpu().numpy())
+        right.append((log_probabilities.argmax(dim=-1) == ids).cpu().numpy())
     return np.concatenate(nll), np.concatenate(right)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from scratchformer.data.tokenized.columns import TokenColumn
-from scratchformer.evaluation.systems.outputs import SequenceOutput, TokenLosses
-from scratchformer.pretrained.inference import padded_batches
+from scratchformer.data.tokenized.columns import InputColumns, TokenColumn, longest_first
+from scratchformer.evaluation.systems.outputs import SequenceOutput, TokenLosses, summed_by_row
+from scratchformer.pretrained.inference import model_inputs
+from scratchformer.runtime.sharing import Result, Rows, shared_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,18 +41,23 @@ def pretrained_output(
 
     row_of_record = table.column("row").to_numpy()
     records = np.unique(row_of_record, return_index=True)[1]
-    inputs = table.take(pa.array(records))
+    columns = InputColumns.of(table.take(pa.array(records)))
     texts = [""] * rows
+
+    def generate(part: Rows) -> Result:
+        batch = model_inputs(model, columns, part)
+        generated = model.generate(
+            **batch, num_beams=beam_size, do_sample=False, max_new_tokens=max_length
+        )
+        return (generated.cpu().numpy(),)
+
     model.eval()
     with torch.inference_mode():
-        for part, batch in padded_batches(model, inputs, batch_size):
-            generated = model.generate(
-                **batch, num_beams=beam_size, do_sample=False, max_new_tokens=max_length
-            )
+        parts = longest_first(columns.lengths, batch_size)
+        for part, (generated,) in shared_out(parts, generate, advance):
             predictions = tokenizer.batch_decode(generated, skip_special_tokens=True)
             for place, text in zip(row_of_record[records[part]], predictions, strict=True):
                 texts[place] = text.strip()
-            advance(len(part))
     return SequenceOutput(texts, None, _token_losses(model, table, rows, batch_size))
 
 
@@ -61,22 +67,20 @@ def _token_losses(
     """Every reference under the model, with the right tokens before each token."""
     import torch
 
-    row_of_record = table.column("row").to_numpy()
-    targets = TokenColumn(table.column("target"))
-    result = TokenLosses(np.zeros(rows), np.zeros(rows), np.zeros(rows))
+    columns, targets = InputColumns.of(table), TokenColumn(table.column("target"))
+
+    def score(part: Rows) -> Result:
+        labels = torch.from_numpy(targets.padded(part, _NO_LABEL)).to(model.device)
+        decoder_input = model.prepare_decoder_input_ids_from_labels(labels)
+        batch = model_inputs(model, columns, part)
+        logits = model(**batch, decoder_input_ids=decoder_input).logits.float()
+        real = labels != _NO_LABEL
+        target = labels[real]
+        log_probabilities = logits[real].log_softmax(dim=-1)
+        nll = -log_probabilities.gather(1, target[:, None]).squeeze(1)
+        right = log_probabilities.argmax(dim=-1) == target
+        return nll.cpu().numpy(), right.cpu().numpy()
+
+    parts = longest_first(columns.lengths, batch_size)
     with torch.inference_mode():
-        for part, batch in padded_batches(model, table, batch_size):
-            labels = torch.from_numpy(targets.padded(part, _NO_LABEL)).to(model.device)
-            decoder_input = model.prepare_decoder_input_ids_from_labels(labels)
-            logits = model(**batch, decoder_input_ids=decoder_input).logits.float()
-            real = labels != _NO_LABEL
-            target = labels[real]
-            log_probabilities = logits[real].log_softmax(dim=-1)
-            nll = -log_probabilities.gather(1, target[:, None]).squeeze(1)
-            # np.add.at and not +=: references of one row may be in one batch.
-            record = row_of_record[part].repeat(targets.lengths[part])
-            np.add.at(result.nll, record, nll.cpu().double().numpy())
-            right = log_probabilities.argmax(dim=-1) == target
-            np.add.at(result.right, record, right.cpu().double().numpy())
-            np.add.at(result.tokens, record, 1)
-    return result
+        return summed_by_row(shared_out(parts, score), table, rows)

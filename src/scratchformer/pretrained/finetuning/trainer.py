@@ -11,8 +11,8 @@ length grouping a resumed run is another run. This subclass replaces the order a
 It also validates in its own way: the task scores the model without label smoothing, and the best
 weights are kept in memory (one more copy of what is trained) until the end.
 
-Several processes (`torchrun`, `accelerate launch`) share every batch, see
-`runtime/distributed.py`; the first one validates and writes.
+Several processes (`torchrun`, `accelerate launch`) share every batch and the validation, see
+`runtime/distributed.py`; the first one writes.
 """
 
 import math
@@ -233,8 +233,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the model on the validation split, keep the best weights, stop without progress."""
         start = time.monotonic()
-        columns = self.task.columns
-        known = self.task.score() if self.args.should_save else dict.fromkeys(columns, 0.0)
+        columns, known = self.task.columns, self.task.score()
         found = broadcast_from_first([known[column] for column in columns], self.args.device)
         scores = dict(zip(columns, found, strict=True))
         self.throughput.leave_out(time.monotonic() - start)

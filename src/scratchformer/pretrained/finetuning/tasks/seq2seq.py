@@ -1,19 +1,20 @@
 """Fine-tuning an encoder-decoder: the answer is text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from scratchformer.base.layout import TOKENIZERS
-from scratchformer.data.tokenized.columns import Ids, InputColumns, TokenColumn
+from scratchformer.data.tokenized.columns import Ids, InputColumns, TokenColumn, longest_first
 from scratchformer.params import Pretrained
 from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL, VALIDATION_BATCH
 from scratchformer.pretrained.hub.inputs import tell_target_language
 from scratchformer.pretrained.inference import padded_inputs
 from scratchformer.pretrained.models.loading import load_seq2seq
 from scratchformer.runtime.device import widest_float
+from scratchformer.runtime.sharing import Result, Rows, shared_out
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,18 +56,25 @@ class Sequences:
         first when the right ones before them are given."""
         import torch
 
-        nats, right, tokens = 0.0, 0, 0
+        inputs, answers = InputColumns.of(self.valid), TokenColumn(self.valid.column("target"))
+
+        def run(rows: Rows) -> Result:
+            made = self._collate(inputs, answers, rows)
+            batch = {name: tensor.to(self.model.device) for name, tensor in made.items()}
+            labels = batch.pop("labels")
+            logits = self.model(**batch).logits
+            scores = logits.to(widest_float(logits.device))
+            real = labels != NO_LABEL
+            likelihood = scores.log_softmax(-1)[real].gather(1, labels[real][:, None])
+            right = (scores.argmax(-1) == labels)[real].sum()
+            return (np.array([float(likelihood.sum()), int(right), int(real.sum())]),)
+
+        sums = np.zeros(3)
         self.model.eval()
         with torch.inference_mode():
-            for batch in self._validation_batches():
-                labels = batch.pop("labels")
-                logits = self.model(**batch).logits
-                scores = logits.to(widest_float(logits.device))
-                real = labels != NO_LABEL
-                likelihood = scores.log_softmax(-1)[real].gather(1, labels[real][:, None])
-                nats -= float(likelihood.sum())
-                right += int((scores.argmax(-1) == labels)[real].sum())
-                tokens += int(real.sum())
+            for _, (some,) in shared_out(longest_first(inputs.lengths, VALIDATION_BATCH), run):
+                sums += some
+        nats, right, tokens = -float(sums[0]), int(sums[1]), int(sums[2])
         loss = nats / tokens
         return {
             "loss": loss, "perplexity": float(np.exp(loss)), "token_accuracy": right / tokens,
@@ -74,13 +82,6 @@ class Sequences:
 
     def better(self, scores: Mapping[str, float]) -> tuple[float, ...]:
         return (-scores["loss"],)
-
-    def _validation_batches(self) -> "Iterator[dict[str, Tensor]]":
-        inputs, answers = InputColumns.of(self.valid), TokenColumn(self.valid.column("target"))
-        order = np.argsort(-inputs.lengths, kind="stable")
-        for start in range(0, len(order), VALIDATION_BATCH):
-            batch = self._collate(inputs, answers, order[start : start + VALIDATION_BATCH])
-            yield {name: tensor.to(self.model.device) for name, tensor in batch.items()}
 
     def _collate(
         self, inputs: InputColumns, answers: TokenColumn, records: Ids

@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchformer.data.tokenized.columns import InputColumns, input_table
 from scratchformer.data.tokenized.texts import encode_texts
-from scratchformer.pretrained.inference import padded_inputs
+from scratchformer.pretrained.inference import model_inputs
 from scratchformer.text.inputs import ModelInputs
 
 if TYPE_CHECKING:
@@ -29,6 +29,5 @@ def model_input(
 ) -> ModelInput:
     """A text, or a pair of texts, by the rules that lie beside the weights."""
     read = encode_texts(inputs, [text], None if second is None else [second])
-    made = padded_inputs(model, InputColumns.of(input_table(read)), np.array([0]))
-    batch = {name: tensor.to(model.device) for name, tensor in made.items()}
+    batch = model_inputs(model, InputColumns.of(input_table(read)), np.array([0]))
     return ModelInput(batch, inputs.source.tokens(read.ids[0]))

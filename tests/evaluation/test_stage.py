@@ -208,7 +208,7 @@ def test_scores_of_the_validation_split_are_of_its_rows(workplace: Workplace) ->
 def test_some_validation_rows_are_decoded_and_scored_against_their_own_references(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scratchformer.evaluation.tracks.seq2seq.VALID_ROWS", 7)
+    monkeypatch.setattr("scratchformer.evaluation.tracks.sequence_models.VALID_ROWS", 7)
     monkeypatch.setattr("scratchformer.evaluation.controls.sampling.TEXT_ROWS", 50)
     metrics, _, summary = run(workplace("sentences", "sentences"))
     for track in ("scratch", "finetune"):  # the references are the sources
@@ -256,7 +256,7 @@ def test_targets_that_cannot_be_aligned_leave_the_letter_tree_out(workplace: Wor
 
 
 def test_caps_are_told_and_kept(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scratchformer.evaluation.tracks.classification.PROBE_ROWS", 60)
+    monkeypatch.setattr("scratchformer.evaluation.tracks.class_models.PROBE_ROWS", 60)
     monkeypatch.setattr("scratchformer.evaluation.controls.sampling.TEXT_ROWS", 50)
     metrics, _, summary = run(workplace("words", "classes"))
     baselines = metrics["finetune"]["baselines"]
@@ -289,7 +289,7 @@ def test_ids_of_labels_are_those_that_the_models_were_trained_on(workplace: Work
 def test_the_limit_of_decoding_and_the_beam_are_those_of_the_settings(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scratchformer.evaluation.tracks import scratch_models, seq2seq
+    from scratchformer.evaluation.tracks import scratch_models, sequence_models
 
     asked = []
 
@@ -301,7 +301,8 @@ def test_the_limit_of_decoding_and_the_beam_are_those_of_the_settings(
         return call
 
     monkeypatch.setattr(scratch_models, "decode", spy(scratch_models.decode))
-    monkeypatch.setattr(seq2seq, "pretrained_output", spy(seq2seq.pretrained_output))
+    spied = spy(sequence_models.pretrained_output)
+    monkeypatch.setattr(sequence_models, "pretrained_output", spied)
     params = workplace("words", "sentences")
     beam = params.evaluate.model_copy(update={"beam_size": 2})
     run(params.model_copy(update={"evaluate": beam}))

@@ -5,6 +5,7 @@ So what is made of them has the bytes of one process, whatever their number.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from safetensors.numpy import load, save
 from scratchformer.runtime.processes import is_mine, world_size
 
 Rows = NDArray[np.int64]
-Result = tuple[NDArray[np.generic], ...]
+Result = tuple[NDArray[Any], ...]
 
 
 def shared_out(
@@ -54,15 +55,16 @@ def shared_out(
 
 
 def _packed(results: list[Result]) -> bytes:
-    return save({
+    named = {
         f"{turn}.{number}": np.ascontiguousarray(array)
         for turn, result in enumerate(results)
         for number, array in enumerate(result)
-    })
+    }
+    return bytes(save(named))
 
 
 def _unpacked(content: bytes) -> list[Result]:
-    arrays: dict[int, dict[int, NDArray[np.generic]]] = {}
+    arrays: dict[int, dict[int, NDArray[Any]]] = {}
     for name, array in load(content).items():
         turn, number = map(int, name.split("."))
         arrays.setdefault(turn, {})[number] = array

@@ -24,20 +24,28 @@ if TYPE_CHECKING:
 
 
 def evaluate(params: Params, run: "StageRun") -> Summary:
-    """Score every system of both tracks on the same rows, with controls and intervals."""
+    """Score every system of both tracks on the same rows, with controls and intervals.
+
+    Several processes share the runs of the models. The first one does the rest alone.
+    """
     from scratchformer.base.files import write_json, write_whole_folder
     from scratchformer.evaluation.tables.results_table import summary_rows
     from scratchformer.evaluation.tracks.evaluations import evaluate_track
     from scratchformer.evaluation.tracks.report import Settings, rounded
     from scratchformer.record.metrics import parse_metrics
     from scratchformer.runtime.device import open_machine
+    from scratchformer.runtime.distributed import joined
+    from scratchformer.runtime.processes import rank
 
     machine = open_machine(params.run.device, params.run.threads, params.run.precision)
     for track in TRACKS:
         run.log_input(f"{track}-test", TOKENIZED / track / "test.arrow", "evaluation")
     settings = Settings.of(params)
-    with machine.autocast():
-        reports = {track: evaluate_track(track, settings) for track in TRACKS}
+    with joined(), machine.autocast():
+        makers = {track: evaluate_track(track, settings) for track in TRACKS}
+    if rank():
+        return Summary("evaluate", [], [])
+    reports = {track: make() for track, make in makers.items()}
 
     values = rounded({name: report.metrics for name, report in reports.items()})
     values["method"] = settings.resampling.method()
@@ -84,6 +92,6 @@ def _named_tables(reports: "Mapping[TrackName, TrackReport]") -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from scratchformer.stages.runner import run_stage
+    from scratchformer.stages.runner import Deal, run_stage
 
-    run_stage(evaluate)
+    run_stage(evaluate, Deal())

@@ -35,12 +35,13 @@ class Deal:
     """What a stage deals out to several processes: at most one process a piece.
 
     Attributes:
-        key: the parameter that says how many pieces there are.
+        key: the parameter that says how many pieces an update has; None where any number of
+            processes can share the work.
         pieces: that number.
     """
 
-    key: str
-    pieces: Callable[[Params], int]
+    key: str | None = None
+    pieces: Callable[[Params], int] = lambda params: sys.maxsize
 
 
 def run_stage(
@@ -90,8 +91,8 @@ def _processes(params: Params, deal: Deal | None) -> int:
     if deal is None:
         if world_size() > 1:
             raise ParamsError(
-                f"started in {world_size()} processes, but it runs in one; only train_scratch and "
-                "finetune run in several"
+                f"started in {world_size()} processes, but it runs in one; only train_scratch, "
+                "finetune and evaluate run in several"
             )
         return 1
     run, pieces = params.run, deal.pieces(params)

@@ -9,12 +9,13 @@ from scratchformer.evaluation.tracks.classification import evaluate_classificati
 from scratchformer.evaluation.tracks.report import Settings, TrackReport
 from scratchformer.evaluation.tracks.seq2seq import evaluate_seq2seq
 
-EVALUATIONS: Registry[Callable[[TrackName, Info, Settings], TrackReport]] = Registry(
+EVALUATIONS: Registry[Callable[[TrackName, Info, Settings], Callable[[], TrackReport]]] = Registry(
     "task", {"seq2seq": evaluate_seq2seq, "classification": evaluate_classification}
 )
 
 
-def evaluate_track(track: TrackName, settings: Settings) -> TrackReport:
-    """Score every system of a track on its test split."""
+def evaluate_track(track: TrackName, settings: Settings) -> Callable[[], TrackReport]:
+    """Run the models of a track, which several processes share; returns what scores every system
+    on the test split, without a model, which is for one of them."""
     info = load_info(track)
     return EVALUATIONS[info.task](track, info, settings)

@@ -1,7 +1,7 @@
-"""What the processes of one training exchange.
+"""What the processes of one stage exchange.
 
-All weights stay equal, and what one process alone knows (a gradient of its share, a signal, the
-time, the scores of a validation) goes through the functions here: all take the same decisions at
+In a training all weights stay equal, and what one process alone knows (a gradient of its share, a
+signal, the time, the scores of a validation) goes through the functions here: all take the same decisions at
 the same update. A process that is alone gets back what it gave.
 
 A sum over processes differs from that of one process in the order of addition only, and for one
@@ -26,14 +26,14 @@ _PATIENCE = timedelta(hours=2)  # of those that wait while the first runs gates 
 
 
 class PeerLostError(ScratchformerError):
-    """Another process of this training has ended; the weights of this one are of no use."""
+    """Another process of this stage has ended; what this one has done is of no use."""
 
     exit_code = PEER_LOST
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Inside, the processes of one training can exchange: Gloo on the CPU, NCCL on CUDA devices.
+    """Inside, the processes of one stage can exchange: Gloo on the CPU, NCCL on CUDA devices.
 
     Raises:
         PeerLostError: another process ended inside.
@@ -150,7 +150,4 @@ def _told_of_loss() -> Iterator[None]:
 def _as_loss(error: RuntimeError) -> PeerLostError:
     # Without the line of the C++ source that stands before it, and the advice after it.
     reason = re.sub(r"^\[[^]]*\] ", "", str(error).partition("\n")[0]).partition(". ")[0]
-    return PeerLostError(
-        f"another process of this training has ended ({reason}); run it again to go on from the "
-        "last checkpoint"
-    )
+    return PeerLostError(f"another process of this stage has ended ({reason}); run it again")

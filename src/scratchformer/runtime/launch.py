@@ -1,9 +1,9 @@
 """A stage that starts itself in several processes of this computer, under torch's own launcher.
 
 `run.processes` says how many. The launcher makes the rendezvous, watches the processes and ends
-them all when one is gone; nothing is started again, because the next `dvc repro` goes on from the
-last checkpoint. It stays behind as their parent, speaks the last word for all of them, and has
-their exit code. On several computers `torchrun` takes its place, see docs/processes.md.
+them all when one is gone; nothing is started again, because the next `dvc repro` takes a training
+up at its last checkpoint. It stays behind as their parent, speaks the last word for all of them,
+and has their exit code. On several computers `torchrun` takes its place, see docs/processes.md.
 """
 
 import logging
@@ -111,7 +111,7 @@ def _verdict(exit_codes: Mapping[int, int], last_words: Path) -> tuple[int, str]
     if code < 0:
         return 128 - code, (
             f"process {number} was ended by {Signals(-code).name}, and the others with it; run it "
-            "again to go on from the last checkpoint"
+            "again"
         )
     word = last_words / str(number)
     return code, word.read_text(encoding="utf-8") if word.exists() else ""

@@ -1,4 +1,4 @@
-"""Whether this is one of several processes of one training, and which.
+"""Whether this is one of several processes of one stage, and which.
 
 `run.processes` (see launch.py), `torchrun` and `accelerate launch` say so in the environment.
 """

@@ -142,7 +142,7 @@ def test_two_computers_make_the_weights_of_two_processes(tmp_path: Path) -> None
     (killed,) = psutil.Process(agents[1].pid).children()
     killed.kill()
     (said,) = words_of(agents[0])
-    assert said.startswith("train_scratch: another process of this training has ended (")
+    assert said.startswith("train_scratch: another process of this stage has ended (")
     assert words_of(agents[1]) == [] and all(agent.returncode == 1 for agent in agents)
     agents = computers(folders)
     said, errors = agents[0].communicate(timeout=120)

@@ -338,17 +338,19 @@ def asked_of_the_machine(key: str, value: Any) -> Callable[[Params], bool]:
 def starts_processes(params: Params) -> bool:
     """The numbers that the runner starts; tests/survival/test_ranks.py shows what they do."""
     passes = Deal("train_scratch.accumulate", lambda changed: changed.train_scratch.accumulate)
+    batches = Deal(by_thread=False)  # of evaluate: as many as there are
 
-    def started(processes: int | str, accumulate: int) -> int:
+    def started(processes: int | str, accumulate: int, deal: Deal = passes) -> int:
         update = {"processes": processes, "device": "cpu", "threads": 4}
         run = params.run.model_copy(update=update)
         settings = params.train_scratch.model_copy(update={"accumulate": accumulate})
-        return _processes(params.model_copy(update={"run": run, "train_scratch": settings}), passes)
+        return _processes(params.model_copy(update={"run": run, "train_scratch": settings}), deal)
 
     with pytest.raises(ParamsError, match=r"accumulate is 2.*set processes: 2"):
         started(3, 2)
     found = [started(1, 3), started(3, 3), started("auto", 1), started("auto", 2)]
-    return found == [1, 3, 1, 2] and started("auto", 9) == 4
+    shared = [started(1, 1, batches), started(8, 1, batches), started("auto", 9, batches)]
+    return (found, shared) == ([1, 3, 1, 2], [1, 8, 1]) and started("auto", 9) == 4
 
 
 def noisy(key: str, algorithm: str) -> Callable[[Params], bool]:

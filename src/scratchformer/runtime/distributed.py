@@ -1,8 +1,8 @@
 """What the processes of one stage exchange.
 
 In a training all weights stay equal, and what one process alone knows (a gradient of its share, a
-signal, the time, the scores of a validation) goes through the functions here: all take the same decisions at
-the same update. A process that is alone gets back what it gave.
+signal, the time, the scores of a validation) goes through the functions here: all take the same
+decisions at the same update. A process that is alone gets back what it gave.
 
 A sum over processes differs from that of one process in the order of addition only, and for one
 number of processes it has the same bytes every time, in each of them.

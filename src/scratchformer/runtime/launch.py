@@ -35,6 +35,7 @@ def count_processes(asked: Processes, most: int, device: DeviceName, threads: Th
 
     Args:
         most: what one update can be dealt out to.
+        threads: of the CPU, by which processes are counted.
     """
     if asked != "auto":
         return asked

@@ -94,4 +94,4 @@ def _named_tables(reports: "Mapping[TrackName, TrackReport]") -> dict[str, Any]:
 if __name__ == "__main__":
     from scratchformer.stages.runner import Deal, run_stage
 
-    run_stage(evaluate, Deal())
+    run_stage(evaluate, Deal(by_thread=False))

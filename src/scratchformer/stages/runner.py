@@ -38,10 +38,13 @@ class Deal:
         key: the parameter that says how many pieces an update has; None where any number of
             processes can share the work.
         pieces: that number.
+        by_thread: whether `auto` takes a process for each thread of a CPU. A training gains by it;
+            a stage that is short loses as much by starting them.
     """
 
     key: str | None = None
     pieces: Callable[[Params], int] = lambda params: sys.maxsize
+    by_thread: bool = True
 
 
 def run_stage(
@@ -98,7 +101,8 @@ def _processes(params: Params, deal: Deal | None) -> int:
     run, pieces = params.run, deal.pieces(params)
     count = world_size()
     if count == 1:
-        count = count_processes(run.processes, pieces, run.device, run.threads)
+        threads = run.threads if deal.by_thread else 1
+        count = count_processes(run.processes, pieces, run.device, threads)
     if count > pieces:
         raise ParamsError(
             f"run.processes: {count} processes, but {deal.key} is {pieces}: an update cannot "

@@ -15,8 +15,10 @@ from scratchformer.search import trial as trials
 from scratchformer.search.ladder import run
 from scratchformer.search.ladder.compute import flops_of_training
 from scratchformer.search.ladder.fit import fit_law
+from scratchformer.search.ladder.picture import ladder_figure
 from scratchformer.search.ladder.sizes import sizes_of
 from scratchformer.search.runs.checkout import params_with
+from scratchformer.visualization.plots.style import save
 
 __all__ = ["params"]
 
@@ -34,6 +36,17 @@ def test_a_law_is_found_again_with_an_interval_that_knows_its_noise() -> None:
     assert 0.01 < told.high - told.low < 0.5
     widths = [fit_law(compute, true + k * noise).at(1e16) for k in (0.1, 1)]
     assert widths[0].high - widths[0].low < (widths[1].high - widths[1].low) / 2
+
+
+def test_no_axis_of_the_picture_shows_a_formula_as_it_is_typed(tmp_path: Path) -> None:
+    compute = np.geomspace(1e9, 1e12, 4)
+    figure = ladder_figure(compute, 3 * compute**-0.1, fit_law(compute, 3 * compute**-0.1), 1e13)
+    save(figure, tmp_path, "ladder")
+    (axes,) = figure.axes
+    shown = [
+        label.get_text() for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()
+    ]
+    assert "1e+10" in shown and not any("$" in each for each in shown)
 
 
 def four_heads(params: Params) -> Params:

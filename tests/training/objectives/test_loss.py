@@ -1,9 +1,13 @@
 """The loss equals torch's, its gradient too, and sums over tokens make accumulation exact."""
 
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from scratchformer.training.loop import Training
 from scratchformer.training.objectives import loss as loss_module
 from scratchformer.training.objectives.loss import (
     backward_in_chunks,
@@ -71,3 +75,19 @@ def test_padding_is_left_out_and_nothing_else():
     kept, ids = without_padding(hidden, target, pad_id=0)
     assert ids.tolist() == [5, 6, 7]
     assert kept.tolist() == [[0.0, 1.0], [2.0, 3.0], [6.0, 7.0]]
+
+
+def test_training_is_in_its_precision_and_a_trial_is_exact(
+    training: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = training()
+    objective, batch = made.objective, made.batches.batch(0)
+    objective.model.eval()
+    exact, _ = objective.predict(batch)
+    half = SimpleNamespace(autocast=lambda: torch.autocast("cpu", torch.bfloat16))
+    monkeypatch.setattr("scratchformer.training.objectives.objective.machine", lambda: half)
+    rounded, _ = objective.predict(batch)
+    on_trial, _ = objective.for_trial().predict(batch)
+    assert torch.equal(on_trial, exact)
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, atol=0.05, rtol=0.05)

@@ -20,6 +20,7 @@ from turns import in_turns, machine_line, table
 
 from scratchformer.pretrained.conversion import to_transformers
 from scratchformer.pretrained.conversion.ctranslate2 import to_ctranslate2
+from scratchformer.runtime.device import open_machine
 from scratchformer.text.tokenizers import TokenizerPair
 from scratchformer.transformer import Transformer, TransformerConfig, beam_search, greedy
 
@@ -117,7 +118,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--norm", choices=["pre", "post"], default="pre")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    open_machine("cpu", threads=1)
     pair = joint_pieces(arguments.folder)
     model = learned(pair, arguments.folder, arguments.updates, arguments.norm)
     texts = read(arguments.folder / "test_2016_flickr.en.gz")[: arguments.sentences]

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from pydantic import TypeAdapter
 from turns import machine_line
 
 from scratchformer.data.tokenized.batches import TokenBatches
 from scratchformer.params import OptimizerSettings, TrainScratch, load_params
 from scratchformer.params.presets import apply_preset
+from scratchformer.runtime.device import open_machine
 from scratchformer.training.build import build_objective
 from scratchformer.training.optimizers.optimizer import make_optimizer, set_learning_rate
 
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--preset")
     parser.add_argument("--repeats", type=int, default=30)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    open_machine("cpu", threads=1)
     settings = settings_of(arguments.preset)
     print(machine_line("torch"))
     print(f"\n{arguments.preset or 'params.yaml'}\n")

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import torch
 from turns import in_turns, machine_line, table
 
 from scratchformer.base.measures import measures_from, shown
@@ -27,6 +26,7 @@ from scratchformer.evaluation.significance.resampling import GroupSums, Resampli
 from scratchformer.evaluation.systems.outputs import SequenceOutput
 from scratchformer.prediction import Predictor, load_predictor
 from scratchformer.pretrained.conversion.ctranslate2 import export_ctranslate2
+from scratchformer.runtime.device import open_machine
 
 BATCH = 128
 OURS, FLOAT32, INT8 = "ours", "CTranslate2 float32", "CTranslate2 int8"
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--timed", type=int, default=1024, help="rows whose speed is measured")
     parser.add_argument("--turns", type=int, default=5)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    open_machine("cpu", threads=1)
     split = pq.read_table(arguments.run / "data/prepared/scratch/valid.parquet")
     rows = SequenceRows.of(split.slice(0, arguments.rows or len(split)))
     resampling = Resampling(resamples=2000, confidence=0.95, seed=0)

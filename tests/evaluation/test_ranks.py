@@ -20,9 +20,9 @@ from scratchformer.runtime.processes import PEER_LOST
 
 STAGE = [sys.executable, "-m", "scratchformer.stages.evaluate"]
 KILLED = """
-import os, runpy, signal
-from scratchformer.evaluation.tracks import {module}
-setattr({module}, {name!r}, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+import importlib, os, runpy, signal
+module = importlib.import_module({module!r})
+setattr(module, {name!r}, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
 runpy.run_module("scratchformer.stages.evaluate", run_name="__main__", alter_sys=True)
 """
 OUTPUTS = ("reports", "models/calibration")
@@ -42,7 +42,7 @@ def start(
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     world = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), **address}
-    module, _, name = (dies_in or "").partition(".")
+    module, _, name = (dies_in or "").rpartition(".")
     dying = [sys.executable, "-c", KILLED.format(module=module, name=name)]
     return [
         ForkedPython(
@@ -67,7 +67,10 @@ def digests() -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("scratch", "finetune", "dies_in"),
-    [("words", "classes", "class_models.embed"), ("classes", "sentences", None)],
+    [
+        ("words", "classes", "scratchformer.evaluation.tracks.class_models.embed"),
+        ("classes", "sentences", None),
+    ],
 )
 def test_two_processes_give_the_bytes_of_one_also_after_one_was_killed(
     workplace: Callable[[str, str], Params], scratch: str, finetune: str, dies_in: str | None
@@ -87,7 +90,8 @@ def test_two_processes_give_the_bytes_of_one_also_after_one_was_killed(
             assert errors.startswith("evaluate: another process of this stage has ended (")
         assert errors.count("\n") == bool(killed)
         assert digests() == {}
-    (first, said, errors), (second, unsaid, more) = finish(start(params, 2))
+    writes = "scratchformer.base.files.write_json"  # the second would die of it
+    (first, said, errors), (second, unsaid, more) = finish(start(params, 2, 1, writes))
     assert (first, second, errors + more + unsaid) == (0, 0, "")
     assert "2 threads, float32, 2 processes\n" in said
     assert digests() == alone

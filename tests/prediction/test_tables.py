@@ -115,9 +115,7 @@ def test_objects_with_different_keys(tmp_path: Path) -> None:
     """A key that comes later has a column; what is no text is written as JSON has it."""
     source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
     rows: list[dict[str, Any]] = [
-        {"text": "a"},
-        {"note": {"deep": [1, "ü"]}, "text": "b"},
-        {"text": "c", "n": None, "m": 1.5},
+        {"text": "a"}, {"note": {"deep": [1, "ü"]}, "text": "b"}, {"text": "c", "n": None, "m": 1.5}
     ]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     predict(source, target)
@@ -149,9 +147,7 @@ BAD = {
     "long row": ("x.csv", b"id,text\n1,a,b,c\n2,d\n", "x.csv:2: 4 fields where the first line"),
     "taken name": ("x.csv", b"text,prediction\na,b\n", "x.csv:2: there is a column 'prediction'"),
     "taken later": (
-        "x.jsonl",
-        b'{"text": "a"}\n{"text": "b", "probability": 1}\n',
-        "a column 'probability'",
+        "x.jsonl", b'{"text": "a"}\n{"text": "b", "probability": 1}\n', "a column 'probability'",
     ),
     "column twice": ("x.csv", b"text,text\na,b\n", "x.csv:2: two columns are called 'text'"),
     "stray quote": ("x.csv", b'text,n\na,1\n"b,2\nc,3\n', "x.csv:3: a quotation mark opens"),

@@ -4,6 +4,10 @@ import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scratchformer.pretrained.conversion.ctranslate2 import Quantization
 
 Export = Callable[[Path, Path, str], str]
 """Writes the model of the first folder into the second, with an input example; says what can be
@@ -41,19 +45,19 @@ def _transformers(model: Path, folder: Path, example: str) -> str:
     return f"to fine-tune it, set pretrained.kind: folder and pretrained.name: {folder}"
 
 
-def _ctranslate2(model: Path, folder: Path, example: str) -> str:
+def _ctranslate2(
+    model: Path, folder: Path, example: str, quantization: "Quantization | None" = None
+) -> str:
     from scratchformer.pretrained.conversion.ctranslate2 import export_ctranslate2
 
-    export_ctranslate2(model, folder)
+    export_ctranslate2(model, folder, quantization)
     return f"use it with: scratchformer predict --model {folder}"
 
 
 def _ctranslate2_int8(model: Path, folder: Path, example: str) -> str:
-    from scratchformer.pretrained.conversion.ctranslate2 import export_ctranslate2
-
-    export_ctranslate2(model, folder, quantization="int8")
+    use = _ctranslate2(model, folder, example, "int8")
     return (
-        f"use it with: scratchformer predict --model {folder}\n"
+        f"{use}\n"
         "weights of 8 bits change some answers: benchmarks/quantization_cost.py counts them"
     )
 

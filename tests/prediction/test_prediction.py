@@ -12,9 +12,10 @@ import torch
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.params import Tokenizer
-from scratchformer.prediction import load_predictor, predict_file
+from scratchformer.prediction import load_predictor, predict_file, tables
 from scratchformer.prediction.windows import windows
 from scratchformer.record.calibration import Calibration, identity
+from scratchformer.runtime.workers import set_workers
 from scratchformer.text.rules import InputRules
 from scratchformer.text.tokenizers import load_tokenizers, train_tokenizer
 from scratchformer.transformer import (
@@ -283,3 +284,21 @@ def test_texts_on_the_command_line_are_answered_by_one_thread(
         check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, f"{threads}\n")
+
+
+def test_processes_share_the_batches_and_change_no_byte(
+    writer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, targets = tmp_path / "words.txt", [tmp_path / "one.csv", tmp_path / "two.csv"]
+    source.write_text("\n".join(WORDS * 4))
+    predict_file(writer, [], source, "text", targets[0], top_k=2, beam=2, batch_size=5)
+    monkeypatch.setattr(tables, "load_predictor", None)  # here; the workers have their own
+    set_workers(2)
+    try:
+        predict_file(writer, [], source, "text", targets[1], top_k=2, beam=2, batch_size=5)
+        with pytest.raises(DataError, match="no model here"):
+            predict_file(tmp_path, [], source, "text", tmp_path / "three.csv", 1, 1, batch_size=5)
+    finally:
+        set_workers(1)
+    assert targets[0].read_bytes() == targets[1].read_bytes()
+    assert not (tmp_path / "three.csv").exists()

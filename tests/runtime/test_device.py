@@ -124,5 +124,5 @@ def test_a_process_takes_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert device._find("cuda") == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_RANK", "2")
-    with pytest.raises(ParamsError, match="3 processes on this computer, but torch finds 2 CUDA"):
+    with pytest.raises(ParamsError, match="process 3 of this computer finds 2 CUDA devices"):
         device._find("cuda")

@@ -36,6 +36,15 @@ def test_few_items_start_no_worker() -> None:
     assert os.getpid() not in set(in_order(eval, [PROCESS] * FEW))
 
 
+def test_workers_are_numbered() -> None:
+    """By its number a worker takes the GPU that is its own."""
+    set_workers(2)
+    number = "__import__('scratchformer.runtime.processes').runtime.processes.local_rank()"
+    waited = f"__import__('time').sleep(0.3) or {number}"
+    assert set(in_order(eval, [waited] * 8)) == {0, 1}
+    assert eval(number) == 0
+
+
 def test_one_worker_is_this_process() -> None:
     assert set(in_order(eval, [PROCESS] * 10)) == {os.getpid()}
 

@@ -338,7 +338,7 @@ def asked_of_the_machine(key: str, value: Any) -> Callable[[Params], bool]:
 def starts_processes(params: Params) -> bool:
     """The numbers that the runner starts; tests/survival/test_ranks.py shows what they do."""
     passes = Deal("train_scratch.accumulate", lambda changed: changed.train_scratch.accumulate)
-    batches = Deal(by_thread=False)  # of evaluate: as many as there are
+    batches = Deal(on_cpu=2)  # of evaluate: as many as there are
 
     def started(processes: int | str, accumulate: int, deal: Deal = passes) -> int:
         update = {"processes": processes, "device": "cpu", "threads": 4}
@@ -350,7 +350,7 @@ def starts_processes(params: Params) -> bool:
         started(3, 2)
     found = [started(1, 3), started(3, 3), started("auto", 1), started("auto", 2)]
     shared = [started(1, 1, batches), started(8, 1, batches), started("auto", 9, batches)]
-    return (found, shared) == ([1, 3, 1, 2], [1, 8, 1]) and started("auto", 9) == 4
+    return (found, shared) == ([1, 3, 1, 2], [1, 8, 2]) and started("auto", 9) == 4
 
 
 def noisy(key: str, algorithm: str) -> Callable[[Params], bool]:

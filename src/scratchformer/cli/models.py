@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scratchformer.cli.export import EXPORTS, Layout
-from scratchformer.runtime.device import DeviceName
+from scratchformer.runtime.device import DeviceName, count_threads
 
 
 class LongTexts(StrEnum):
@@ -78,13 +78,21 @@ def predict(
         str | None,
         typer.Option(help="Part of --input: 2/4 is the second of four, with its own output."),
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Share the batches among so many; each loads the model.")
+    ] = 1,
 ) -> None:
     """Apply a trained model to texts."""
-    if texts:  # a few: threads that wait for each other cost more than they save
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
+    # Read once, when torch is imported. For a few texts, threads that wait for each other cost more
+    # than they save.
+    if texts or processes > 1:
+        threads = 1 if texts else max(1, count_threads("auto") // processes)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     from scratchformer.prediction import predict_file
     from scratchformer.prediction.shards import Shard
+    from scratchformer.runtime.workers import set_workers
 
+    set_workers(processes)
     predict_file(
         model, texts or [], file, column, output, top_k, beam, batch_size, pair_column, threshold,
         long.value, device, kind, None if shard is None else Shard.of(shard),

@@ -1,13 +1,15 @@
 """Reading texts from arguments, pipes and files, and handing them to a model batch by batch.
 
-Files are read as in training (`data/sources`) and may be larger than the memory.
+Files are read as in training (`data/sources`) and may be larger than the memory. Where worker
+processes are allowed (`runtime/workers.py`), each loads the model and answers some of the batches;
+this process reads and writes, and the answers come in the order of the rows.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain, islice, tee
 from pathlib import Path
 
 from scratchformer.base.choices import nearest
@@ -17,11 +19,12 @@ from scratchformer.data.sources.formats import FORMATS, format_of
 from scratchformer.data.sources.formats.text_lines import STDIN
 from scratchformer.data.sources.formats.whole_rows import TEXT, WholeRow
 from scratchformer.prediction.answers import Answer
-from scratchformer.prediction.models import load_predictor
+from scratchformer.prediction.models import Predictor, load_predictor
 from scratchformer.prediction.rows_out import check_target, row_writer
 from scratchformer.prediction.shards import Shard, demand_files
 from scratchformer.prediction.windows import Long
 from scratchformer.runtime.device import DeviceName
+from scratchformer.runtime.workers import in_order, workers
 
 
 def predict_file(
@@ -70,7 +73,9 @@ def predict_file(
     if source and not source.is_file():
         raise DataError(f"{source}: {'is a folder' if source.is_dir() else 'not found'}")
     check_target(target)
-    predictor = load_predictor(model, device)
+    asking = _Asking(model, device, top_k, beam, long)
+    if workers() == 1:
+        asking.load()  # before a large file is read for nothing
     is_table = kind != "text"
     columns = [column if is_table else TEXT, *([pair_column] if is_table and pair_column else [])]
     with ExitStack() as stack:
@@ -89,11 +94,11 @@ def predict_file(
         part = shard.path(target) if shard and target else target
         write = row_writer(part, names, stack, header=not shard or shard.number == 1)
         asked_for, withheld = 0, 0
-        while batch := list(islice(rows, batch_size)):
-            asked, *second = ([_text(row, each) for row in batch] for each in columns)
-            answered = predictor(asked, top_k, beam, long, *second)
-            for row, *pair, answers in zip(batch, asked, *second, answered, strict=True):
-                text = "\t".join(map(canonical, pair)) if second else pair[0]
+        read_here, to_answer = tee(_batches(rows, columns, batch_size))
+        answered = in_order(asking, (texts for _, texts in to_answer))
+        for (batch, texts_of), found in zip(read_here, answered, strict=True):
+            for row, *pair, answers in zip(batch, *texts_of, found, strict=True):
+                text = pair[0] if len(pair) == 1 else "\t".join(map(canonical, pair))
                 shown = [_or_silence(answer, threshold) for answer in answers]
                 withheld += shown[0] != answers[0]
                 write(row, text, shown)
@@ -104,6 +109,33 @@ def predict_file(
             "more",
             file=sys.stderr,
         )
+
+
+class _Asking:
+    """A model and how it is asked. It goes to every worker process, which loads the model once."""
+
+    def __init__(self, model: Path, device: DeviceName, top_k: int, beam: int, long: Long) -> None:
+        self.model, self.device = model, device
+        self.top_k, self.beam, self.long = top_k, beam, long
+        self._loaded: Predictor | None = None
+
+    def load(self) -> Predictor:
+        if self._loaded is None:
+            self._loaded = load_predictor(self.model, self.device)
+        return self._loaded
+
+    def __call__(self, columns: list[list[str]]) -> list[list[Answer]]:
+        """The answers to the texts of one batch, or to its pairs: one or two columns of them."""
+        texts, *second = columns
+        return self.load()(texts, self.top_k, self.beam, self.long, *second)
+
+
+def _batches(
+    rows: Iterator[WholeRow], columns: list[str], batch_size: int
+) -> Iterator[tuple[list[WholeRow], list[list[str]]]]:
+    """Rows in batches, each with the texts in its columns."""
+    while batch := list(islice(rows, batch_size)):
+        yield batch, [[_text(row, column) for row in batch] for column in columns]
 
 
 def _or_silence(answer: Answer, threshold: float) -> Answer:

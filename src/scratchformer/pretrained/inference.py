@@ -1,4 +1,4 @@
-"""Running an encoder over many rows: class probabilities, and one vector per text.
+"""Running a model over many rows: class probabilities, one vector per text, losses on answers.
 
 Rows are sorted by length so that a batch holds little padding, and the results are put back in
 the order of the rows. Memory grows with the batch and with the result, not with the data.
@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from scratchformer.data.tokenized.columns import InputColumns, longest_first
+from scratchformer.data.tokenized.columns import InputColumns, TokenColumn, longest_first
 from scratchformer.pretrained.models.loading import encoder_of, load_finetuned
 from scratchformer.runtime.sharing import Result, Rows, shared_out
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+NO_LABEL = -100  # target positions that count for nothing, the value transformers uses
 
 Advance = Callable[[int], None]  # called with the number of rows done
 
@@ -110,6 +112,28 @@ def embed(
         for part, (some,) in shared_out(parts, run, advance):
             vectors[part] = some
     return vectors
+
+
+def answer_scores(
+    model: "PreTrainedModel", columns: InputColumns, answers: TokenColumn, records: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What an encoder-decoder makes of the answers to these records, given token by token.
+
+    Returns:
+        float32 -log p of every token after the right ones before it, and whether it was the
+        likeliest: both `[token]`, answer after answer.
+    """
+    import torch
+
+    labels = torch.from_numpy(answers.padded(records, NO_LABEL)).to(model.device)
+    before = model.prepare_decoder_input_ids_from_labels(labels)
+    read = model_inputs(model, columns, records)
+    scores = model(**read, decoder_input_ids=before).logits.float()
+    real = labels != NO_LABEL
+    log_probabilities = scores[real].log_softmax(dim=-1)
+    nll = -log_probabilities.gather(1, labels[real][:, None]).squeeze(1)
+    right = log_probabilities.argmax(dim=-1) == labels[real]
+    return nll.cpu().numpy(), right.cpu().numpy()
 
 
 def padded_inputs(

@@ -210,8 +210,8 @@ def _find(device: DeviceName) -> "torch.device":
         index, count = local_rank(), torch.cuda.device_count()
         if index >= count:
             raise ParamsError(
-                f"run.processes: {local_world_size()} processes on this computer, but torch finds "
-                f"{count} CUDA devices; one process takes one device"
+                f"process {index + 1} of this computer finds {count} CUDA devices, but each takes "
+                f"one of its own; set the number of processes to {count}"
             )
         return torch.device("cuda", index)
     if device == "mps" and not mps:

@@ -12,6 +12,14 @@ Item = TypeVar("Item")
 PEER_LOST = 75  # EX_TEMPFAIL of sysexits.h: this process was well, another one ended
 
 
+_worker = [0]  # the number of this process, if it is a worker
+
+
+def number_worker(number: int) -> None:
+    """Say in a worker process (see workers.py) which one it is, from 0."""
+    _worker[0] = number
+
+
 def world_size() -> int:
     """How many there are, on all machines."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
@@ -28,8 +36,8 @@ def local_world_size() -> int:
 
 
 def local_rank() -> int:
-    """The number of this process on its computer, from 0."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+    """The number of this process on its computer, from 0; of workers, which one it is."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else _worker[0]
 
 
 def is_mine(place: int) -> bool:

@@ -1,10 +1,10 @@
 """Batches of rows dealt out to worker processes of this computer; the results come in order.
 
-For work on texts, which Python does on one core however many threads there are. The workers are
-spawned, not forked: no thread or lock of this process is copied into them. Each gets the function
-once and then one batch after the other, and a few batches are under way at a time, so memory does
-not grow with the rows. What a function returns depends on its batch alone: the results are the
-same for any number of workers.
+For work on texts, which Python does on one core however many threads there are, and for models that
+answer texts. The workers are spawned, not forked: no thread or lock of this process is copied into
+them. Each gets the function once and then one batch after the other, and a few batches are under
+way at a time, so memory does not grow with the rows. What a function returns depends on its batch
+alone: the results are the same for any number of workers.
 """
 
 import os
@@ -19,7 +19,7 @@ from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar
 
 from scratchformer.base.errors import ScratchformerError
-from scratchformer.runtime.processes import PEER_LOST
+from scratchformer.runtime.processes import PEER_LOST, number_worker
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -58,14 +58,12 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
         WorkerLostError: a worker was killed.
     """
     count, items = workers(), iter(items)
-    if count == 1:
-        yield from map(function, items)
-        return
-    first = list(islice(items, FEW))
+    first = list(islice(items, FEW)) if count > 1 else []
     if len(first) < FEW:
-        yield from map(function, first)
+        yield from map(function, chain(first, items))
         return
-    pool = ProcessPoolExecutor(count, get_context("spawn"), _start, (function,))
+    spawn = get_context("spawn")
+    pool = ProcessPoolExecutor(count, spawn, _start, (function, spawn.Value("i", 0)))
     try:
         waiting: deque[Future[Result]] = deque()
         for item in chain(first, items):
@@ -100,9 +98,12 @@ def _submit(pool: ProcessPoolExecutor, item: Any) -> "Future[Any]":
         raise BrokenProcessPool(str(error)) from error
 
 
-def _start(function: Callable[[Any], Any]) -> None:
-    """First of all in a worker."""
+def _start(function: Callable[[Any], Any], started: Any) -> None:
+    """First of all in a worker. `started`: how many there were before; the number is shared."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
+    with started.get_lock():
+        number_worker(started.value)
+        started.value += 1
     # The workers share the cores; the library would take all of them in each.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with_parent, daemon=True).start()

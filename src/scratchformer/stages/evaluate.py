@@ -94,4 +94,5 @@ def _named_tables(reports: "Mapping[TrackName, TrackReport]") -> dict[str, Any]:
 if __name__ == "__main__":
     from scratchformer.stages.runner import Deal, run_stage
 
-    run_stage(evaluate, Deal(by_thread=False))
+    # Two take 0.78 of the time of one with two threads (benchmarks/RESULTS.md); each loads all models.
+    run_stage(evaluate, Deal(on_cpu=2))

@@ -15,7 +15,7 @@ from scratchformer.base.terminal import Summary, print_summary
 from scratchformer.params import Params, load_params
 from scratchformer.params.declared import only_declared
 from scratchformer.record.dvc_record import read_stages
-from scratchformer.runtime.device import Threads, threads_of_process
+from scratchformer.runtime.device import Threads, count_threads, threads_of_process
 from scratchformer.runtime.launch import count_processes, is_launched, launch, leave_last_word
 from scratchformer.runtime.processes import local_rank, rank, world_size
 from scratchformer.runtime.workers import set_workers
@@ -38,13 +38,12 @@ class Deal:
         key: the parameter that says how many pieces an update has; None where any number of
             processes can share the work.
         pieces: that number.
-        by_thread: whether `auto` takes a process for each thread of a CPU. A training gains by it;
-            a stage that is short loses as much by starting them.
+        on_cpu: how many `auto` takes on a CPU at most; a training takes one for each thread.
     """
 
     key: str | None = None
     pieces: Callable[[Params], int] = lambda params: sys.maxsize
-    by_thread: bool = True
+    on_cpu: int = sys.maxsize
 
 
 def run_stage(
@@ -101,7 +100,7 @@ def _processes(params: Params, deal: Deal | None) -> int:
     run, pieces = params.run, deal.pieces(params)
     count = world_size()
     if count == 1:
-        threads = run.threads if deal.by_thread else 1
+        threads = min(count_threads(run.threads), deal.on_cpu)
         count = count_processes(run.processes, pieces, run.device, threads)
     if count > pieces:
         raise ParamsError(

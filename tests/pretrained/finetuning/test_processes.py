@@ -21,7 +21,7 @@ from scratchformer.base.files import read_json, write_json
 from scratchformer.checkpoints.session import session_of
 from scratchformer.data.preparation.prepared import Info, Label
 from scratchformer.pretrained.finetuning.collation import collate_share, count_tokens
-from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL
+from scratchformer.pretrained.inference import NO_LABEL
 
 ROOT = Path(__file__).parents[3]
 STAGE = ["-m", "scratchformer.stages.finetune"]

@@ -8,13 +8,11 @@ import pyarrow as pa
 
 from scratchformer.data.tokenized.columns import InputColumns, TokenColumn, longest_first
 from scratchformer.evaluation.systems.outputs import SequenceOutput, TokenLosses, summed_by_row
-from scratchformer.pretrained.inference import model_inputs
+from scratchformer.pretrained.inference import answer_scores, model_inputs
 from scratchformer.runtime.sharing import Result, Rows, shared_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-_NO_LABEL = -100  # what transformers takes for padding in labels
 
 
 def pretrained_output(
@@ -70,16 +68,7 @@ def _token_losses(
     columns, targets = InputColumns.of(table), TokenColumn(table.column("target"))
 
     def score(part: Rows) -> Result:
-        labels = torch.from_numpy(targets.padded(part, _NO_LABEL)).to(model.device)
-        decoder_input = model.prepare_decoder_input_ids_from_labels(labels)
-        batch = model_inputs(model, columns, part)
-        logits = model(**batch, decoder_input_ids=decoder_input).logits.float()
-        real = labels != _NO_LABEL
-        target = labels[real]
-        log_probabilities = logits[real].log_softmax(dim=-1)
-        nll = -log_probabilities.gather(1, target[:, None]).squeeze(1)
-        right = log_probabilities.argmax(dim=-1) == target
-        return nll.cpu().numpy(), right.cpu().numpy()
+        return answer_scores(model, columns, targets, part)
 
     parts = longest_first(columns.lengths, batch_size)
     with torch.inference_mode():

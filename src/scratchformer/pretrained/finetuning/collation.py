@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL
+from scratchformer.pretrained.inference import NO_LABEL
 from scratchformer.runtime.processes import rank, world_size
 
 Collate = Callable[[list[int]], dict[str, Tensor]]

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from scratchformer.monitoring.flops import Flops, Shape, Utilisation
 from scratchformer.monitoring.machine_rate import busiest_layer, machine_rate
-from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL, FinetuneTask
+from scratchformer.pretrained.finetuning.tasks.task import FinetuneTask
+from scratchformer.pretrained.inference import NO_LABEL
 from scratchformer.runtime.device import machine
 
 if TYPE_CHECKING:

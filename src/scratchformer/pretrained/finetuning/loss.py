@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL
+from scratchformer.pretrained.inference import NO_LABEL
 
 
 def class_weights(labels: npt.NDArray[np.int64], classes: int) -> Tensor:

@@ -43,7 +43,7 @@ from scratchformer.pretrained.finetuning.optimizer_state import (
 from scratchformer.pretrained.finetuning.sampler import LengthGroupedSampler
 from scratchformer.pretrained.finetuning.tasks.task import FinetuneTask
 from scratchformer.runtime.device import seed_device
-from scratchformer.runtime.distributed import all_reduce_sum, broadcast_from_first, wait_for_first
+from scratchformer.runtime.distributed import all_reduce_sum, wait_for_first
 from scratchformer.runtime.randomness import derive_seed
 
 
@@ -233,9 +233,8 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the model on the validation split, keep the best weights, stop without progress."""
         start = time.monotonic()
-        columns, known = self.task.columns, self.task.score()
-        found = broadcast_from_first([known[column] for column in columns], self.args.device)
-        scores = dict(zip(columns, found, strict=True))
+        known = self.task.score()
+        scores = {column: known[column] for column in self.task.columns}
         self.throughput.leave_out(time.monotonic() - start)
         progress, step = self.progress, self.state.global_step
         if not progress.best or self.task.better(scores) > self.task.better(progress.best):

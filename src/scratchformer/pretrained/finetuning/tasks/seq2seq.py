@@ -9,11 +9,10 @@ import pyarrow as pa
 from scratchformer.base.layout import TOKENIZERS
 from scratchformer.data.tokenized.columns import Ids, InputColumns, TokenColumn, longest_first
 from scratchformer.params import Pretrained
-from scratchformer.pretrained.finetuning.tasks.task import NO_LABEL, VALIDATION_BATCH
+from scratchformer.pretrained.finetuning.tasks.task import VALIDATION_BATCH
 from scratchformer.pretrained.hub.inputs import tell_target_language
-from scratchformer.pretrained.inference import padded_inputs
+from scratchformer.pretrained.inference import NO_LABEL, answer_scores, padded_inputs
 from scratchformer.pretrained.models.loading import load_seq2seq
-from scratchformer.runtime.device import widest_float
 from scratchformer.runtime.sharing import Result, Rows, shared_out
 
 if TYPE_CHECKING:
@@ -59,22 +58,16 @@ class Sequences:
         inputs, answers = InputColumns.of(self.valid), TokenColumn(self.valid.column("target"))
 
         def run(rows: Rows) -> Result:
-            made = self._collate(inputs, answers, rows)
-            batch = {name: tensor.to(self.model.device) for name, tensor in made.items()}
-            labels = batch.pop("labels")
-            logits = self.model(**batch).logits
-            scores = logits.to(widest_float(logits.device))
-            real = labels != NO_LABEL
-            likelihood = scores.log_softmax(-1)[real].gather(1, labels[real][:, None])
-            right = (scores.argmax(-1) == labels)[real].sum()
-            return (np.array([float(likelihood.sum()), int(right), int(real.sum())]),)
+            return answer_scores(self.model, inputs, answers, rows)
 
-        sums = np.zeros(3)
+        nats, right, tokens = 0.0, 0, 0
         self.model.eval()
         with torch.inference_mode():
-            for _, (some,) in shared_out(longest_first(inputs.lengths, VALIDATION_BATCH), run):
-                sums += some
-        nats, right, tokens = -float(sums[0]), int(sums[1]), int(sums[2])
+            batches = longest_first(inputs.lengths, VALIDATION_BATCH)
+            for _, (nll, is_right) in shared_out(batches, run):
+                nats += float(nll.sum(dtype=np.float64))
+                right += int(is_right.sum())
+                tokens += len(nll)
         loss = nats / tokens
         return {
             "loss": loss, "perplexity": float(np.exp(loss)), "token_accuracy": right / tokens,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 VALIDATION_BATCH = 128  # rows
-NO_LABEL = -100  # target positions that count for nothing, the value transformers uses
 
 
 class FinetuneTask(Protocol):

@@ -12,7 +12,7 @@ import torch
 
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.params import Tokenizer
-from scratchformer.prediction import load_predictor, predict_file, tables
+from scratchformer.prediction import batches, load_predictor, predict_file
 from scratchformer.prediction.windows import windows
 from scratchformer.record.calibration import Calibration, identity
 from scratchformer.runtime.workers import set_workers
@@ -292,7 +292,7 @@ def test_processes_share_the_batches_and_change_no_byte(
     source, targets = tmp_path / "words.txt", [tmp_path / "one.csv", tmp_path / "two.csv"]
     source.write_text("\n".join(WORDS * 4))
     predict_file(writer, [], source, "text", targets[0], top_k=2, beam=2, batch_size=5)
-    monkeypatch.setattr(tables, "load_predictor", None)  # here; the workers have their own
+    monkeypatch.setattr(batches, "load_predictor", None)  # here; the workers have their own
     set_workers(2)
     try:
         predict_file(writer, [], source, "text", targets[1], top_k=2, beam=2, batch_size=5)

@@ -16,7 +16,7 @@ import pytest
 from scratchformer.base.errors import DataError, ParamsError
 from scratchformer.data.sources.formats import FORMATS, format_of
 from scratchformer.params import FileFormat
-from scratchformer.prediction import Answer, predict_file, rows_out, tables
+from scratchformer.prediction import Answer, batches, predict_file, rows_out, tables
 from scratchformer.prediction.shards import Shard
 
 
@@ -30,7 +30,7 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> None:
         texts = [f"{a}+{b}" for a, b in zip(texts, seconds, strict=True)] if seconds else texts
         return [[Answer(text.upper() * n, 1 / n) for n in range(1, top_k + 1)] for text in texts]
 
-    monkeypatch.setattr(tables, "load_predictor", lambda folder, device: predict)
+    monkeypatch.setattr(batches, "load_predictor", lambda folder, device="auto": predict)
 
 
 def predict(source: Path | None, target: Path | None = None, **given: Any) -> None:
@@ -300,13 +300,17 @@ def test_the_registry_of_formats_has_what_params_and_writers_know() -> None:
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
 @pytest.mark.parametrize("count", [2, 5])
-def test_parts_one_behind_the_other_are_one_run(tmp_path: Path, ending: str, count: int) -> None:
-    """Five rows in batches of two are three batches: of five parts, two are empty."""
+def test_parts_one_behind_the_other_are_one_run(
+    tmp_path: Path, ending: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five rows in spans of two batches of one are three spans: of five parts, two are empty."""
+    monkeypatch.setattr(tables, "SPAN", 2)
     source, whole = tmp_path / f"rows.{ending}", tmp_path / f"out.{ending}"
     source.write_bytes(table_of(ending))
-    predict(source, whole, column="word")
+    predict(source, whole, column="word", batch_size=1)
     for number in range(count, 0, -1):
-        predict(source, whole, column="word", shard=Shard.of(f"{number}/{count}"))
+        shard = Shard.of(f"{number}/{count}")
+        predict(source, whole, column="word", batch_size=1, shard=shard)
     parts = sorted(tmp_path.glob(f"out.part-*-of-{count:05}.{ending}"))
     assert len(parts) == count
     assert b"".join(part.read_bytes() for part in parts) == whole.read_bytes()
@@ -318,3 +322,33 @@ def test_what_is_no_part_is_told(text: str, tmp_path: Path) -> None:
         Shard.of(text)
     with pytest.raises(ParamsError, match="--input and --output"):
         predict(None, tmp_path / "out.csv", shard=Shard(1, 2))
+
+
+def test_batches_hold_texts_of_about_one_length_and_rows_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["a" * (1 + number * 7 % 20) for number in range(20)]  # every length once
+    seen: list[list[int]] = []
+    echo = batches.load_predictor(Path("model"))
+
+    def noted(texts: list[str], *how: Any) -> list[list[Answer]]:
+        seen.append([len(text) for text in texts])
+        return echo(texts, *how)
+
+    monkeypatch.setattr(batches, "load_predictor", lambda folder, device: noted)
+    monkeypatch.setattr(tables, "SPAN", 4)
+    source, target = tmp_path / "words.txt", tmp_path / "out.csv"
+    source.write_text("\n".join(words))
+    predict(source, target, batch_size=3)
+    assert [row["prediction"] for row in read(target)] == [word.upper() for word in words]
+    lengths = [len(word) for word in words]
+    spans = [sorted(lengths[:12], reverse=True), sorted(lengths[12:], reverse=True)]
+    found = [[length for batch in some for length in batch] for some in (seen[:4], seen[4:])]
+    assert found == spans
+
+    seen.clear()
+    pipe(monkeypatch, source.read_bytes())
+    predict(None, target, batch_size=3)
+    assert [sorted(batch) for batch in seen] == [
+        sorted(lengths[at : at + 3]) for at in range(0, 20, 3)
+    ]

@@ -1,9 +1,10 @@
 """`predict --shard 2/4`: the second of four parts of a file, on this machine or another one.
 
-A part is a run of whole batches, those that one run over the whole file would make. So the parts,
-one behind the other, have the bytes of that run: `cat out.part-*-of-00004.csv > out.csv`. Only the
-first one has a header. A part under its name is complete, because it is written whole or not at
-all: its name is the mark, and a worker that was killed is started again for the missing ones.
+A part is a run of whole spans of eight batches, those that one run over the whole file would make
+(batches.py). So the parts, one behind the other, have the bytes of that run:
+`cat out.part-*-of-00004.csv > out.csv`. Only the first one has a header. A part under its name is
+complete, because it is written whole or not at all: its name is the mark, and a worker that was
+killed is started again for the missing ones.
 """
 
 import re
@@ -40,13 +41,17 @@ class Shard:
         return target.with_name(f"{stem}.part-{self.number:05}-of-{self.count:05}{dot}{endings}")
 
     def cut(
-        self, rows: Iterator[WholeRow], again: Iterator[WholeRow], batch_size: int
+        self, rows: Iterator[WholeRow], again: Iterator[WholeRow], span: int
     ) -> Iterator[WholeRow]:
-        """The rows of this part, out of all rows, which are read `again` to count them."""
-        batches = -(-sum(1 for _ in again) // batch_size)
+        """The rows of this part, out of all rows, which are read `again` to count them.
+
+        Args:
+            span: rows that stay together.
+        """
+        spans = -(-sum(1 for _ in again) // span)
         # Rounded up, so that the first part, which has the header, is never empty.
-        first, last = (-(-at * batches // self.count) for at in (self.number - 1, self.number))
-        return islice(rows, first * batch_size, last * batch_size)
+        first, last = (-(-at * spans // self.count) for at in (self.number - 1, self.number))
+        return islice(rows, first * span, last * span)
 
 
 def demand_files(source: Path | None, target: Path | None) -> None:

@@ -1,15 +1,13 @@
-"""Reading texts from arguments, pipes and files, and handing them to a model batch by batch.
+"""Reading texts from arguments, pipes and files, and writing what a model answers.
 
-Files are read as in training (`data/sources`) and may be larger than the memory. Where worker
-processes are allowed (`runtime/workers.py`), each loads the model and answers some of the batches;
-this process reads and writes, and the answers come in the order of the rows.
+Files are read as in training (`data/sources`) and may be larger than the memory.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import chain, islice, tee
+from itertools import chain
 from pathlib import Path
 
 from scratchformer.base.choices import nearest
@@ -19,12 +17,12 @@ from scratchformer.data.sources.formats import FORMATS, format_of
 from scratchformer.data.sources.formats.text_lines import STDIN
 from scratchformer.data.sources.formats.whole_rows import TEXT, WholeRow
 from scratchformer.prediction.answers import Answer
-from scratchformer.prediction.models import Predictor, load_predictor
+from scratchformer.prediction.batches import SPAN, Asking, answered
 from scratchformer.prediction.rows_out import check_target, row_writer
 from scratchformer.prediction.shards import Shard, demand_files
 from scratchformer.prediction.windows import Long
 from scratchformer.runtime.device import DeviceName
-from scratchformer.runtime.workers import in_order, workers
+from scratchformer.runtime.workers import workers
 
 
 def predict_file(
@@ -73,11 +71,12 @@ def predict_file(
     if source and not source.is_file():
         raise DataError(f"{source}: {'is a folder' if source.is_dir() else 'not found'}")
     check_target(target)
-    asking = _Asking(model, device, top_k, beam, long)
+    asking = Asking(model, device, top_k, beam, long)
     if workers() == 1:
         asking.load()  # before a large file is read for nothing
     is_table = kind != "text"
     columns = [column if is_table else TEXT, *([pair_column] if is_table and pair_column else [])]
+    span = SPAN if source else 1  # who types or pipes waits for a batch and no longer
     with ExitStack() as stack:
         rows = _rows(texts) if texts else read(source or STDIN)
         names = [TEXT]
@@ -90,52 +89,23 @@ def predict_file(
             names = first.names if uniform else _all_names(read(source or STDIN))
             rows = chain([first], rows)
             if shard and source:
-                rows = shard.cut(rows, read(source), batch_size)
+                rows = shard.cut(rows, read(source), span * batch_size)
         part = shard.path(target) if shard and target else target
         write = row_writer(part, names, stack, header=not shard or shard.number == 1)
         asked_for, withheld = 0, 0
-        read_here, to_answer = tee(_batches(rows, columns, batch_size))
-        answered = in_order(asking, (texts for _, texts in to_answer))
-        for (batch, texts_of), found in zip(read_here, answered, strict=True):
-            for row, *pair, answers in zip(batch, *texts_of, found, strict=True):
-                text = pair[0] if len(pair) == 1 else "\t".join(map(canonical, pair))
-                shown = [_or_silence(answer, threshold) for answer in answers]
-                withheld += shown[0] != answers[0]
-                write(row, text, shown)
-            asked_for += len(batch)
+        asked = ((row, [_text(row, each) for each in columns]) for row in rows)
+        for row, pair, answers in answered(asking, asked, batch_size, span):
+            text = pair[0] if len(pair) == 1 else "\t".join(map(canonical, pair))
+            shown = [_or_silence(answer, threshold) for answer in answers]
+            withheld += shown[0] != answers[0]
+            write(row, text, shown)
+            asked_for += 1
     if threshold:
         print(
             f"{withheld:,} of {asked_for:,} texts have no answer of probability {threshold:g} or "
             "more",
             file=sys.stderr,
         )
-
-
-class _Asking:
-    """A model and how it is asked. It goes to every worker process, which loads the model once."""
-
-    def __init__(self, model: Path, device: DeviceName, top_k: int, beam: int, long: Long) -> None:
-        self.model, self.device = model, device
-        self.top_k, self.beam, self.long = top_k, beam, long
-        self._loaded: Predictor | None = None
-
-    def load(self) -> Predictor:
-        if self._loaded is None:
-            self._loaded = load_predictor(self.model, self.device)
-        return self._loaded
-
-    def __call__(self, columns: list[list[str]]) -> list[list[Answer]]:
-        """The answers to the texts of one batch, or to its pairs: one or two columns of them."""
-        texts, *second = columns
-        return self.load()(texts, self.top_k, self.beam, self.long, *second)
-
-
-def _batches(
-    rows: Iterator[WholeRow], columns: list[str], batch_size: int
-) -> Iterator[tuple[list[WholeRow], list[list[str]]]]:
-    """Rows in batches, each with the texts in its columns."""
-    while batch := list(islice(rows, batch_size)):
-        yield batch, [[_text(row, column) for row in batch] for column in columns]
 
 
 def _or_silence(answer: Answer, threshold: float) -> Answer:

@@ -94,5 +94,6 @@ def _named_tables(reports: "Mapping[TrackName, TrackReport]") -> dict[str, Any]:
 if __name__ == "__main__":
     from scratchformer.stages.runner import Deal, run_stage
 
-    # Two take 0.78 of the time of one with two threads (benchmarks/RESULTS.md); each loads all models.
+    # Two take 0.82 of the time of one with two threads (benchmarks/RESULTS.md); each loads all
+    # models, so more are not taken unasked.
     run_stage(evaluate, Deal(on_cpu=2))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scratchformer.base import terminal
+from scratchformer.base import phases, terminal
 from scratchformer.base.terminal import Summary, print_summary, progress, say
 from scratchformer.base.workspace import checkpoint_root, workspace_root
 
@@ -74,10 +74,38 @@ def test_a_terminal_gets_a_bar(
 
 def test_the_summary_escapes_what_looks_like_markup(capsys: pytest.CaptureFixture[str]) -> None:
     summary = Summary("prepare", [("rows", "[red]7[/]")], [Path("data/x")], ["[bold]low[/]"])
-    print_summary(summary, 1.2)
+    print_summary(summary, {"start": 1.2})
     shown = capsys.readouterr().out
     assert "prepare  (1 s)" in shown and "data/x" in shown
     assert "[red]7[/]" in shown and "warning: [bold]low[/]" in shown
+
+
+def test_every_second_belongs_to_the_innermost_part(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phases.begin("start")
+    clock.now += 2
+    phases.turn_to("other")
+    clock.now += 1
+    with progress("evaluate: embedding texts", 3):
+        clock.now += 40
+        with pytest.raises(KeyError), phases.phase("validation"):
+            clock.now += 5
+            raise KeyError
+        clock.now += 60
+    with phases.phase("validation"):
+        clock.now += 5
+    clock.now += 0.25
+    phases.turn_to("tracking")
+    clock.now += 0.125
+    found = {
+        "embedding texts": 100, "validation": 10, "start": 2, "other": 1.25, "tracking": 0.125,
+    }  # fmt: skip
+    assert list(phases.spent().items()) == list(found.items())
+    print_summary(Summary("evaluate", [], []), phases.spent())
+    assert capsys.readouterr().out.splitlines() == [
+        "evaluate  (113 s)", "  time  embedding texts 100 s, validation 10 s, start 2 s, other 1 s",
+    ]  # fmt: skip
 
 
 LONG = Summary(
@@ -98,7 +126,7 @@ def test_a_summary_fits_the_terminal_and_nothing_is_cut(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR" if color else "NO_COLOR", "1")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    print_summary(LONG, 3)
+    print_summary(LONG, {"start": 3})
     shown = capsys.readouterr().out
     assert ("\x1b[33m" in shown) == color
     table = [line for line in shown.splitlines() if line.startswith(("┌", "│", "└"))]
@@ -112,7 +140,7 @@ def test_a_summary_fits_the_terminal_and_nothing_is_cut(
 
 
 def test_into_a_pipe_every_row_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
-    print_summary(LONG, 3)
+    print_summary(LONG, {"start": 3})
     shown = capsys.readouterr().out.splitlines()
     assert shown[:2] == ["evaluate  (3 s)", "  " + "  ".join(LONG.rows[0])]
     assert shown[2].split() == ["output", LONG.outputs[0].as_posix()]

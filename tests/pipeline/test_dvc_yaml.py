@@ -48,8 +48,8 @@ def test_code_dependencies_exist(stage: str) -> None:
 # dvc.yaml, what a name in a registry is looked up with, where checkpoints lie, the number of
 # processes (DVC starts one). Of `params`, the values count, see `defaults_read_by`.
 WITHOUT_EFFECT = (
-    "base.choices", "base.errors", "base.registry", "base.terminal", "base.workspace",
-    "explanation", "params", "record.dvc_record", "stages.runner", "tracking",
+    "base.choices", "base.errors", "base.phases", "base.registry", "base.terminal",
+    "base.workspace", "explanation", "params", "record.dvc_record", "stages.runner", "tracking",
 )  # fmt: skip
 SOURCE = ROOT / "src"
 MODULES = {

@@ -2,11 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from scratchformer.base.phases import phase
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,11 +75,18 @@ class _Lines:
 
 @contextmanager
 def progress(description: str, total: float, completed: float = 0) -> Iterator[Progress]:
-    """Show how far a loop of `total` steps is; `completed` of them were done before (a resume)."""
-    if not sys.stdout.isatty():
-        lines = _Lines(description, total, completed)
-        yield lines
-        return
+    """Show how far a loop of `total` steps is; `completed` of them were done before (a resume).
+
+    Its time is that of a part called as the words after the colon: "evaluate: embedding texts".
+    """
+    with phase(description.rpartition(": ")[2]):
+        if sys.stdout.isatty():
+            yield from _bar(description, total, completed)
+        else:
+            yield _Lines(description, total, completed)
+
+
+def _bar(description: str, total: float, completed: float) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
@@ -98,14 +107,20 @@ def say(message: str) -> None:
     print(visible(message), flush=True)
 
 
-def print_summary(summary: Summary, seconds: float) -> None:
+def print_summary(summary: Summary, parts: Mapping[str, float]) -> None:
     """Print the table that ends a stage: as wide as the terminal, or, into a file or a pipe, one
-    line a row, however long, that other programs can read."""
+    line a row, however long, that other programs can read.
+
+    Args:
+        parts: seconds of the parts of the stage.
+    """
     from rich.console import Console
     from rich.markup import escape
 
-    title = f"{summary.title}  ({seconds:,.0f} s)"
-    rows = [*summary.rows, *(("output", path.as_posix()) for path in summary.outputs)]
+    title = f"{summary.title}  ({sum(parts.values()):,.0f} s)"
+    long = [f"{name} {seconds:,.0f} s" for name, seconds in parts.items() if seconds >= 0.5]
+    time_row = [("time", ", ".join(long))] if len(long) > 1 else []
+    rows = [*summary.rows, *time_row, *(("output", path.as_posix()) for path in summary.outputs)]
     console = Console()
     if console.is_terminal:
         console.print(_table(title, rows))

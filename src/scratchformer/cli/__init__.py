@@ -204,16 +204,14 @@ def search(
     The best are trained again with fresh seeds, and the winner is written as a preset. A search
     that was stopped goes on when it is started again.
     """
-    import time
-
+    from scratchformer.base.phases import spent
     from scratchformer.base.terminal import print_summary
     from scratchformer.search import pool
 
     if report:
         print(pool.report(space))
         return
-    start = time.monotonic()
-    print_summary(pool.search(space, workers), time.monotonic() - start)
+    print_summary(pool.search(space, workers), spent())
 
 
 @app.command()
@@ -225,13 +223,11 @@ def ladder(
 
     Fits a power law to the validation losses of the from-scratch model.
     """
-    import time
-
+    from scratchformer.base.phases import spent
     from scratchformer.base.terminal import print_summary
     from scratchformer.search.ladder.run import ladder as run_ladder
 
-    start = time.monotonic()
-    print_summary(run_ladder(seeds, workers), time.monotonic() - start)
+    print_summary(run_ladder(seeds, workers), spent())
 
 
 for command in (card, export, predict):

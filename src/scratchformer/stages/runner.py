@@ -4,13 +4,13 @@ import io
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scratchformer.base.errors import ParamsError, ScratchformerError
+from scratchformer.base.phases import begin, spent, turn_to
 from scratchformer.base.terminal import Summary, print_summary
 from scratchformer.params import Params, load_params
 from scratchformer.params.declared import only_declared
@@ -58,7 +58,7 @@ def run_stage(
     Args:
         deal: of a stage that can run in `run.processes`; the others run in one.
     """
-    start = time.monotonic()
+    begin("start")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # no sample may stop a stage: ≠ is not in ASCII
             stream.reconfigure(errors="replace")
@@ -76,8 +76,10 @@ def run_stage(
         from scratchformer.tracking import stage_run
 
         with stage_run(stage.__name__, params) as run:
+            turn_to("other")
             summary = stage(_declared(params, stage.__name__), run)
-        print_summary(summary, time.monotonic() - start)
+            turn_to("tracking")
+        print_summary(summary, spent())
     except ScratchformerError as error:
         if "--debug" in sys.argv or os.environ.get("SCRATCHFORMER_DEBUG") == "1":
             raise

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from scratchformer.base.errors import Interrupted
+from scratchformer.base.phases import phase
 from scratchformer.base.terminal import say
 from scratchformer.checkpoints.checkpoint import Checkpoint, Checkpoints
 from scratchformer.checkpoints.signals import StopRequest, stop_on_signals
@@ -121,7 +122,8 @@ class Training:
                         self._validate()
                 asked, due = self._agree(stop, due or self._checkpoint_is_due())
                 if asked or due:
-                    self._checkpoint()
+                    with phase("checkpoints"):
+                        self._checkpoint()
                     self.checkpointed = time.monotonic()
                 if asked and not state.stop_reason:
                     raise Interrupted(
@@ -271,7 +273,8 @@ class Training:
         history = self.recorder.history
         found = self.checkpoints.newest(lambda facts: history.damage(facts["history"]))
         if found is None:
-            self.before_first()
+            with phase("gates"):
+                self.before_first()
             history.start()
         else:
             history.cut(found.facts["history"])

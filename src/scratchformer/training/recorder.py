@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scratchformer.base.mappings import curve_name
+from scratchformer.base.phases import phase
 from scratchformer.base.terminal import Progress, progress, say
 from scratchformer.data.tokenized.batches import Batch
 from scratchformer.monitoring.flops import Utilisation
@@ -53,7 +54,7 @@ class Recorder:
     @contextmanager
     def running(self, updates: int, done: int, utilisation: Utilisation) -> Iterator[None]:
         """Show how far a training of `updates` is, of which `done` were made before."""
-        with progress("train_scratch", updates, done) as bar:
+        with progress("train_scratch", updates, done) as bar, phase("updates"):
             self._bar: Progress = bar
             self.utilisation = utilisation
             self._throughput.begin()
@@ -103,7 +104,8 @@ class Recorder:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Time that does not count as training."""
+        """A validation: its time does not count as training."""
         start = time.monotonic()
-        yield
+        with phase("validation"):
+            yield
         self._throughput.leave_out(time.monotonic() - start)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scratchformer.base.layout import TRACKS, TrackName
+from scratchformer.base.phases import phase
 from scratchformer.data.preparation.prepared import Info, load_split
 from scratchformer.data.tokenized.read import open_split
 from scratchformer.evaluation.controls.left_out import CannotFitError
@@ -98,7 +99,8 @@ def _report(rows: _Track, runs: ModelRuns, train: LabelledRows) -> TrackReport:
         train: the rows of `runs.on_train`.
     """
     track, valid, test = rows.name, rows.valid, rows.test
-    made = {**runs.frozen, **_probe(rows, runs.embedded), **runs.trained, **_controls(rows)}
+    with phase("controls"):
+        made = {**runs.frozen, **_probe(rows, runs.embedded), **runs.trained, **_controls(rows)}
     systems = {name: each.scaled(valid, test) for name, each in made.items()}
     scored = {
         name: Scored(columns_of(test, each.test), columns_of(valid, each.valid), each.notes)

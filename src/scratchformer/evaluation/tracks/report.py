@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from scratchformer.base.layout import TRACKS, TrackName
+from scratchformer.base.phases import phase
 from scratchformer.evaluation.reports.comparison import Record
 from scratchformer.evaluation.reports.scores import Scored, differences, scores, values
 from scratchformer.evaluation.significance.resampling import Columns, Resampling
@@ -60,6 +61,7 @@ class TrackReport:
     calibration: Calibration | None = None  # of the track's own model, where it gives labels
 
 
+@phase("intervals and tests")
 def track_metrics(
     track: TrackName,
     systems: Mapping[str, Scored],

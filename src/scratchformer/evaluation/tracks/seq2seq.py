@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from scratchformer.base.layout import TRACKS, TrackName
 from scratchformer.base.output_kind import Unit
+from scratchformer.base.phases import phase
 from scratchformer.base.terminal import progress
 from scratchformer.data.preparation.prepared import Info, load_split
 from scratchformer.evaluation.controls.left_out import CannotFitError
@@ -51,7 +52,8 @@ def evaluate_seq2seq(
 
 def _report(track: _Track, runs: ModelRuns) -> TrackReport:
     test, train, settings = track.splits.test.rows, track.splits.train.rows, track.settings
-    outputs = {**runs.outputs, **_controls(track)}
+    with phase("controls"):
+        outputs = {**runs.outputs, **_controls(track)}
     tables = {name: prediction_table(test, each[1]) for name, each in outputs.items()}
     scored = {name: _scored(track.splits, each, tables[name]) for name, each in outputs.items()}
     own = TRACKS[track.name].system

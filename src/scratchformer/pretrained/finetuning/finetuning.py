@@ -72,6 +72,7 @@ def finetune(
     """
     from transformers import PrinterCallback
 
+    from scratchformer.base.phases import phase
     from scratchformer.base.terminal import progress
     from scratchformer.checkpoints.signals import stop_on_signals
     from scratchformer.pretrained.finetuning.callbacks import Watch
@@ -93,7 +94,11 @@ def finetune(
     found = trainer.find_checkpoint()
     utilisation = utilisation_of(task, settings.batch_size)
     updates = settings.epochs * -(-len(task.lengths) // settings.batch_size)
-    with stop_on_signals() as stop, progress("fine-tuning", updates, found) as bar:
+    with (
+        stop_on_signals() as stop,
+        progress("fine-tuning", updates, found) as bar,
+        phase("updates"),
+    ):
         trainer.add_callback(
             Watch(
                 trainer.progress,

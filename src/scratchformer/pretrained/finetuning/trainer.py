@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerState, TrainingArguments
 
 from scratchformer.base.errors import GateError
+from scratchformer.base.phases import phase
 from scratchformer.checkpoints.checkpoint import Checkpoint, Checkpoints
 from scratchformer.monitoring.history import History
 from scratchformer.monitoring.stop_reason import StopReason
@@ -233,7 +234,8 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the model on the validation split, keep the best weights, stop without progress."""
         start = time.monotonic()
-        known = self.task.score()
+        with phase("validation"):
+            known = self.task.score()
         scores = {column: known[column] for column in self.task.columns}
         self.throughput.leave_out(time.monotonic() - start)
         progress, step = self.progress, self.state.global_step
@@ -264,7 +266,8 @@ class ResumableTrainer(Trainer):  # type: ignore[misc]
             "progress": asdict(self.progress),
             "history": self.history.extents(),
         }
-        self._checkpoints.write(Checkpoint(self.state.global_step, tensors, facts))
+        with phase("checkpoints"):
+            self._checkpoints.write(Checkpoint(self.state.global_step, tensors, facts))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         assert self._resumed

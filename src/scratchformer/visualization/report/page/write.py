@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from scratchformer.base.files import write_whole
+from scratchformer.base.phases import phase
 from scratchformer.visualization.html import csp_hash, environment, inert_json, read_files
 from scratchformer.visualization.plots.style import DPI, save
 from scratchformer.visualization.report.first_screen import FirstScreen
@@ -136,6 +137,7 @@ def _shown(section: Section, contents: Contents, figures: Path) -> Iterator[_Sho
                 yield _Shown("missing", item)
 
 
+@phase("drawing pictures")
 def _picture(picture: Picture, contents: Contents, figures: Path) -> _Shown:
     """Save a picture, and embed it: WebP without loss takes a third of the bytes of PNG or SVG."""
     contents.pictures.append(_new(picture.name, contents))

@@ -4,7 +4,8 @@
 
 FOLDER has train.en.gz, train.de.gz and test_2016_flickr.en.gz of Multi30k. A model of 4+4 layers,
 d 128, FFN 256 and 8,000 joint pieces learns for `--updates` updates, so that answers end by
-themselves; then all contenders write the same test sentences in turns, one thread, batches of 64.
+themselves; then all contenders write the same test sentences in turns, one thread, batches of 64
+of about the same length, as `evaluate` and `predict` make them and CTranslate2 does by itself.
 Shares of equal texts are counted against ours. Needs the extra `ctranslate2`.
 """
 
@@ -86,7 +87,7 @@ def contenders(
                 source = padded(batch)
                 found += theirs.generate(
                     source, attention_mask=(source != 0).long(), num_beams=beam,
-                    max_new_tokens=LONGEST, do_sample=False,
+                    max_new_tokens=LONGEST, max_length=None, do_sample=False,
                 )[:, 1:].tolist()  # fmt: skip
         return found
 
@@ -123,6 +124,7 @@ def main() -> None:
     model = learned(pair, arguments.folder, arguments.updates, arguments.norm)
     texts = read(arguments.folder / "test_2016_flickr.en.gz")[: arguments.sentences]
     sources = [encoding.ids for encoding in pair.source.encode_batch(texts)]
+    sources.sort(key=len, reverse=True)
     print(machine_line("torch", "transformers", "ctranslate2"))
     with tempfile.TemporaryDirectory() as place:
         to_ctranslate2(model, pair).save(place)

@@ -104,7 +104,7 @@ def test_every_second_belongs_to_the_innermost_part(
     assert list(phases.spent().items()) == list(found.items())
     print_summary(Summary("evaluate", [], []), phases.spent())
     assert capsys.readouterr().out.splitlines() == [
-        "evaluate  (113 s)", "  time  embedding texts 100 s, validation 10 s, start 2 s, other 1 s",
+        "evaluate  (113 s)", "  time  embedding texts 100 s; validation 10 s; start 2 s; other 1 s",
     ]  # fmt: skip
 
 

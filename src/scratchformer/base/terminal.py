@@ -119,7 +119,7 @@ def print_summary(summary: Summary, parts: Mapping[str, float]) -> None:
 
     title = f"{summary.title}  ({sum(parts.values()):,.0f} s)"
     long = [f"{name} {seconds:,.0f} s" for name, seconds in parts.items() if seconds >= 0.5]
-    time_row = [("time", ", ".join(long))] if len(long) > 1 else []
+    time_row = [("time", "; ".join(long))] if len(long) > 1 else []
     rows = [*summary.rows, *time_row, *(("output", path.as_posix()) for path in summary.outputs)]
     console = Console()
     if console.is_terminal:

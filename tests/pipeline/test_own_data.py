@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 import tokenizers
@@ -30,6 +31,9 @@ from scratchformer.stages.finetune import finetune
 from scratchformer.stages.prepare import prepare
 from scratchformer.stages.tokenize import tokenize
 from scratchformer.stages.train_scratch import train_scratch
+from scratchformer.text.tokenizers import load_tokenizers
+from scratchformer.transformer import load_model
+from scratchformer.transformer.attention_maps import collect_attention
 
 ROOT = Path(__file__).parents[2]
 DECLARED = read_stages(ROOT / "dvc.yaml")
@@ -256,6 +260,27 @@ def test_sst2_on_its_first_rows(params_file: Path, shared_data: Path, trained: b
         metrics = run(params, train_scratch, finetune, evaluate)
         assert metrics["finetune"]["n"] == 80
         assert metrics["finetune"]["before"]["prompt"] in params.evaluate.prompts
+
+
+@pytest.mark.release
+@pytest.mark.timeout(1200)
+def test_the_first_task_is_learned_to_the_letter(params_file: Path) -> None:
+    """The preset `identity` as it is, with its diagonal; two minutes on two cores."""
+    params = apply_presets(params_file, "identity")
+    run(params, prepare, tokenize, train_scratch)
+    valid = pd.read_csv("reports/history/scratch/valid.csv")
+    assert valid.exact_match[valid.loss.idxmin()] >= 0.99
+
+    model = load_model(Path("models/scratch"))
+    tokens = load_tokenizers(Path("models/tokenizers/scratch")).source.encode(
+        "the river has seen a yellow house today"
+    )
+    ids = torch.tensor([tokens.ids])
+    begin = torch.full((1, 1), model.config.bos_id)
+    with collect_attention(model) as maps, torch.no_grad():
+        model(ids, torch.cat([begin, ids[:, :-1]], dim=1))
+    looked_at = torch.stack(maps.cross).mean(dim=(0, 2))[0].argmax(dim=-1)  # by target token
+    assert (looked_at == torch.arange(ids.shape[1])).float().mean() >= 0.9
 
 
 def cut(source: Path, folder: Path, lines: int) -> None:

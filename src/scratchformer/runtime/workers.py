@@ -79,7 +79,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
             worker.join()
         raise WorkerLostError(
             "a worker process has ended without a result (killed, or out of memory); run it "
-            "again, with fewer run.processes if memory is short"
+            "again, with fewer processes if memory is short"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -87,6 +87,19 @@ def test_verify_without_a_record(folder: Path) -> None:
     assert err == "scratchformer: dvc.lock: nothing is recorded yet; run dvc repro first\n"
 
 
+def test_verify_where_nothing_was_made(folder: Path) -> None:
+    """As in a new clone: Git brings what is recorded, and nothing that could be damaged."""
+    outs = [{"path": name, "md5": "0" * 32, "size": 1} for name in ("model", "metrics.json")]
+    lock = {"schema": "2.0", "stages": {"train": {"cmd": "true", "outs": outs}}}
+    (folder / "dvc.lock").write_text(json.dumps(lock))  # which YAML reads too
+    code, out, err = scratchformer(folder, "verify")
+    assert (code, err) == (0, "")
+    assert out == (
+        "not made here yet, run dvc repro (or dvc pull): model, metrics.json\n"
+        "0 files checked, 0 damaged\n"
+    )
+
+
 def test_ui_and_predict_without_anything_made(folder: Path) -> None:
     code, _, err = scratchformer(folder, "ui", "--no-sync")
     assert code == 2 and "no runs yet; `dvc repro` records them" in err

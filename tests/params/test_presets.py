@@ -43,6 +43,16 @@ def test_the_promised_presets_are_there_and_described() -> None:
         assert len(description) > 20 and description.endswith("."), name
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_head_says_what_result_to_expect(name: str, params: Path) -> None:
+    head = (ROOT / "presets" / f"{name}.yaml").read_text(encoding="utf-8").partition("\n\n")[0]
+    if apply(name, params).pretrained.kind == "hub":
+        # Hours with a downloaded model, measured by nobody yet: the head says what a run costs.
+        assert "the network" in head and "on a CPU" in head
+    else:
+        assert re.search(r"^# (Expected: .* % \[\d|Published .* \d+\.\d%)", head, re.M)
+
+
 def test_values_that_stay_keep_their_bytes() -> None:
     assert edited(TEXT, _read_mapping(DEFAULT_PARAMS)) == TEXT
 

@@ -1,6 +1,10 @@
-"""dvc.yaml, params.yaml, .gitignore and the code say the same."""
+"""dvc.yaml, params.yaml, .gitignore, the Makefile and the code say the same."""
 
 import ast
+import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,8 +13,11 @@ from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
+from tests.committed import DEFAULT_PARAMS, committed
 
 from scratchformer.base.layout import STAGES
+from scratchformer.base.mappings import flatten
+from scratchformer.base.measures import MEASURES
 from scratchformer.params import Params, Section
 
 ROOT = Path(__file__).parents[2]
@@ -213,3 +220,46 @@ def test_compiled_code_is_no_dependency() -> None:
     command = [sys.executable, "-m", "dvc", "check-ignore", compiled]
     asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (asked.returncode, asked.stdout.strip()) == (0, compiled)
+
+
+def patterns_of(pattern: str) -> Iterator[str]:
+    """Every `a|b`, also those in brackets, as a pattern of its own."""
+    for part in re.split(r"\|(?![^(]*\))", pattern):
+        head, bracket, rest = part.partition("(")
+        inside, _, tail = rest.partition(")")
+        if bracket and not inside.startswith("?"):
+            yield from (f"{head}{each}{tail}" for each in inside.split("|"))
+        else:
+            yield part
+
+
+def test_patterns_are_taken_apart() -> None:
+    found = list(patterns_of(r"a\.(?!b)|a\.(c|d$)e|.*/"))
+    assert found == [r"a\.(?!b)", r"a\.ce", r"a\.d$e", ".*/"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_experiments_are_shown_by_their_validation_scores_and_parameters() -> None:
+    """Whoever chose by the test split would report luck, see README."""
+    asked = subprocess.run(
+        ["make", "--dry-run", "experiments"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (line,) = (line for line in asked.stdout.splitlines() if line.startswith("dvc exp show"))
+    hidden = shlex.split(line)[-1]
+    scores = [name for name, _ in flatten(json.loads(committed("reports/metrics.json")))]
+    # DVC matches from the start of a name.
+    assert [name for name in scores if not re.match(hidden, name)] == [
+        "scratch.valid.wer", "scratch.valid.per",
+        "finetune.valid.after.accuracy", "finetune.valid.after.macro_f1",
+    ]  # fmt: skip
+    for system in ("scratch.valid", "finetune.valid.after"):  # whatever their tasks are
+        unseen = {measure for measure in MEASURES if re.match(hidden, f"{system}.{measure}")}
+        assert unseen == {"exact_match", "token_accuracy", "loss", "perplexity", "ece"}
+    values = YAML(typ="safe").load(DEFAULT_PARAMS.read_text(encoding="utf-8"))
+    assert [name for name, _ in flatten(values) if re.match(hidden, name)] == []
+    # What no longer is called so would come back as a column: no pattern is in vain. The default
+    # run has no scores of rows that are independent, and none of a fine-tuned translation.
+    names = [*scores, "finetune.mcnemar.p_value", "finetune.output"]
+    names += ["data/prepared", "State", "Executor"]  # columns of DVC itself
+    for pattern in patterns_of(hidden):
+        assert any(re.match(pattern, name) for name in names), pattern

@@ -41,13 +41,18 @@ def test_columns_have_the_short_names() -> None:
 
 
 def test_effects_are_lines_with_their_interval() -> None:
-    effect = effect_table(["gains", "loses"])
+    effect = effect_table(["gains", "in few groups", "loses"])
+    effect.loc[1, ["low", "high"]] = np.nan  # as the file reads that has no interval there
     figure = subgroup_deltas(effect, "t", "share right")
     axes = figure.axes[0]
     before, after = (scatter.get_offsets()[:, 0].tolist() for scatter in axes.collections[1:])
     assert (before, after) == (effect["before"].tolist(), effect["after"].tolist())
     numbers = {text.get_text(): text.get_fontweight() for text in axes.texts}
-    assert numbers == {"+0.70 [+0.50, +0.90]": "bold", "-0.10 [-0.30, +0.10]": "normal"}
+    assert numbers == {
+        "+0.70 [+0.50, +0.90]": "bold",
+        "+0.30 n too small": "normal",
+        "-0.10 [-0.30, +0.10]": "normal",
+    }
     assert axes.yaxis_inverted()
 
 

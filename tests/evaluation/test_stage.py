@@ -68,6 +68,7 @@ def test_words_and_classes(workplace: Workplace) -> None:
     assert scratch["valid"]["baselines"]["igtree"]["wer"] < 0.2 < scratch["valid"]["wer"]
     assert set(finetune["baselines"]) == {"majority", "tfidf", "probe"}
     assert finetune["baselines"]["tfidf"]["accuracy"] > 0.9
+    assert "C_at_edge" not in finetune["baselines"]["tfidf"]  # equally good at every C
     assert finetune["delta"]["accuracy"]["value"] == pytest.approx(
         finetune["after"]["accuracy"] - finetune["before"]["accuracy"], abs=2e-6
     )
@@ -255,13 +256,20 @@ def test_targets_that_cannot_be_aligned_leave_the_letter_tree_out(workplace: Wor
     assert Path("reports/predictions/scratch-effect-by-length-over-copy.csv").exists()
 
 
-def test_caps_are_told_and_kept(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caps_and_an_edge_of_the_search_are_told_and_kept(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("scratchformer.evaluation.tracks.class_models.PROBE_ROWS", 60)
     monkeypatch.setattr("scratchformer.evaluation.controls.sampling.TEXT_ROWS", 50)
+    # TF-IDF says one class for all at the first of these C, and the right ones at the last.
+    for name in ("_FIRST_C", "_LIMITS"):
+        monkeypatch.setattr(f"scratchformer.evaluation.controls.linear.{name}", (0.01, 0.1))
     metrics, _, summary = run(workplace("words", "classes"))
     baselines = metrics["finetune"]["baselines"]
     assert baselines["probe"]["train_rows"] == 60 and baselines["tfidf"]["train_rows"] == 50
+    assert baselines["tfidf"]["C"] == 0.1 and baselines["tfidf"]["C_at_edge"] is True
     for line in (
+        "finetune: TF-IDF + logistic regression was still getting better at C = 0.1, the last one",
         "finetune: pretrained, frozen + linear probe learned from 60 of 90 training rows",
         "finetune: TF-IDF + logistic regression learned from 50 of 90 training rows",
         "finetune: near duplicates were looked for among 50 of 90 training rows",

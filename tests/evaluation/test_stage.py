@@ -54,8 +54,27 @@ def systems() -> set[str]:
     return {path.stem for path in Path("reports/predictions").glob("*.parquet")}
 
 
-def test_words_and_classes(workplace: Workplace) -> None:
+def texts_that_the_encoder_reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Fills up with the ids of every text that goes through the encoder before fine-tuning."""
+    from scratchformer.evaluation.tracks import class_models
+
+    read: list[Any] = []
+    load = class_models.load_encoder
+
+    def watched(*args: Any) -> Any:
+        encoder = load(*args)
+        encoder.register_forward_pre_hook(
+            lambda module, args, inputs: read.extend(inputs["input_ids"]), with_kwargs=True
+        )
+        return encoder
+
+    monkeypatch.setattr(class_models, "load_encoder", watched)
+    return read
+
+
+def test_words_and_classes(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     params = workplace("words", "classes")
+    read = texts_that_the_encoder_reads(monkeypatch)
     metrics, recorder, summary = run(params)
     scratch, finetune = metrics["scratch"], metrics["finetune"]
     assert {"wer", "per", "exact_match", "loss", "perplexity", "n"} <= scratch.keys()
@@ -80,6 +99,8 @@ def test_words_and_classes(workplace: Workplace) -> None:
         assert finetune[name]["temperature"] > 0 and "ece_unscaled" in finetune[name]
         assert finetune["valid"][name].keys() >= {"accuracy", "macro_f1", "loss", "ece"}
     assert finetune["baselines"]["probe"]["C"] > 0
+    # For zero-shot and the probe together; a filled prompt is read for each of three labels.
+    assert len(read) == 90 + 30 + 40 + 3 * len(params.evaluate.prompts)
     assert finetune["before"]["prompt"] in params.evaluate.prompts
     assert systems() == {
         "scratch-model", "scratch-copy", "scratch-igtree",
@@ -179,9 +200,13 @@ def test_every_number_of_a_classifier_is_recomputed_from_its_predictions(
     nodes = {"before": finetune["before"], "after": finetune["after"], **finetune["baselines"]}
     assert set(nodes) == {"before", "after", "majority", "tfidf", "probe", "scratch"}
     for system, node in nodes.items():
+        assert node.keys() >= {"temperature", "ece_unscaled"}, system
         for key, value in recomputed(metrics, "finetune", system, system).items():
             assert node[key] == pytest.approx(value, abs=2e-5), (system, key)
     own = recomputed(metrics, "scratch", "scratch", "model")
+    assert metrics["scratch"]["temperature"] == finetune["baselines"]["scratch"]["temperature"]
+    tfidf = finetune["baselines"]["tfidf"]  # always right, and too unsure of it until rescaled
+    assert 0 < tfidf["temperature"] < 1 and tfidf["ece"] < tfidf["ece_unscaled"]
     assert metrics["scratch"]["accuracy"] == pytest.approx(own["accuracy"], abs=2e-6)
     after, probe = (recomputed(metrics, "finetune", name, name) for name in ("after", "probe"))
     for key in ("accuracy", "macro_f1", "loss"):

@@ -54,8 +54,27 @@ def systems() -> set[str]:
     return {path.stem for path in Path("reports/predictions").glob("*.parquet")}
 
 
-def test_words_and_classes(workplace: Workplace) -> None:
+def texts_that_the_encoder_reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Fills up with the ids of every text that goes through the encoder before fine-tuning."""
+    from scratchformer.evaluation.tracks import class_models
+
+    read: list[Any] = []
+    load = class_models.load_encoder
+
+    def watched(*args: Any) -> Any:
+        encoder = load(*args)
+        encoder.register_forward_pre_hook(
+            lambda module, args, inputs: read.extend(inputs["input_ids"]), with_kwargs=True
+        )
+        return encoder
+
+    monkeypatch.setattr(class_models, "load_encoder", watched)
+    return read
+
+
+def test_words_and_classes(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     params = workplace("words", "classes")
+    read = texts_that_the_encoder_reads(monkeypatch)
     metrics, recorder, summary = run(params)
     scratch, finetune = metrics["scratch"], metrics["finetune"]
     assert {"wer", "per", "exact_match", "loss", "perplexity", "n"} <= scratch.keys()
@@ -68,6 +87,7 @@ def test_words_and_classes(workplace: Workplace) -> None:
     assert scratch["valid"]["baselines"]["igtree"]["wer"] < 0.2 < scratch["valid"]["wer"]
     assert set(finetune["baselines"]) == {"majority", "tfidf", "probe"}
     assert finetune["baselines"]["tfidf"]["accuracy"] > 0.9
+    assert "C_at_edge" not in finetune["baselines"]["tfidf"]  # equally good at every C
     assert finetune["delta"]["accuracy"]["value"] == pytest.approx(
         finetune["after"]["accuracy"] - finetune["before"]["accuracy"], abs=2e-6
     )
@@ -79,6 +99,8 @@ def test_words_and_classes(workplace: Workplace) -> None:
         assert finetune[name]["temperature"] > 0 and "ece_unscaled" in finetune[name]
         assert finetune["valid"][name].keys() >= {"accuracy", "macro_f1", "loss", "ece"}
     assert finetune["baselines"]["probe"]["C"] > 0
+    # For zero-shot and the probe together; a filled prompt is read for each of three labels.
+    assert len(read) == 90 + 30 + 40 + 3 * len(params.evaluate.prompts)
     assert finetune["before"]["prompt"] in params.evaluate.prompts
     assert systems() == {
         "scratch-model", "scratch-copy", "scratch-igtree",
@@ -178,9 +200,13 @@ def test_every_number_of_a_classifier_is_recomputed_from_its_predictions(
     nodes = {"before": finetune["before"], "after": finetune["after"], **finetune["baselines"]}
     assert set(nodes) == {"before", "after", "majority", "tfidf", "probe", "scratch"}
     for system, node in nodes.items():
+        assert node.keys() >= {"temperature", "ece_unscaled"}, system
         for key, value in recomputed(metrics, "finetune", system, system).items():
             assert node[key] == pytest.approx(value, abs=2e-5), (system, key)
     own = recomputed(metrics, "scratch", "scratch", "model")
+    assert metrics["scratch"]["temperature"] == finetune["baselines"]["scratch"]["temperature"]
+    tfidf = finetune["baselines"]["tfidf"]  # always right, and too unsure of it until rescaled
+    assert 0 < tfidf["temperature"] < 1 and tfidf["ece"] < tfidf["ece_unscaled"]
     assert metrics["scratch"]["accuracy"] == pytest.approx(own["accuracy"], abs=2e-6)
     after, probe = (recomputed(metrics, "finetune", name, name) for name in ("after", "probe"))
     for key in ("accuracy", "macro_f1", "loss"):
@@ -255,13 +281,20 @@ def test_targets_that_cannot_be_aligned_leave_the_letter_tree_out(workplace: Wor
     assert Path("reports/predictions/scratch-effect-by-length-over-copy.csv").exists()
 
 
-def test_caps_are_told_and_kept(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caps_and_an_edge_of_the_search_are_told_and_kept(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("scratchformer.evaluation.tracks.class_models.PROBE_ROWS", 60)
     monkeypatch.setattr("scratchformer.evaluation.controls.sampling.TEXT_ROWS", 50)
+    # TF-IDF says one class for all at the first of these C, and the right ones at the last.
+    for name in ("_FIRST_C", "_LIMITS"):
+        monkeypatch.setattr(f"scratchformer.evaluation.controls.linear.{name}", (0.01, 0.1))
     metrics, _, summary = run(workplace("words", "classes"))
     baselines = metrics["finetune"]["baselines"]
     assert baselines["probe"]["train_rows"] == 60 and baselines["tfidf"]["train_rows"] == 50
+    assert baselines["tfidf"]["C"] == 0.1 and baselines["tfidf"]["C_at_edge"] is True
     for line in (
+        "finetune: TF-IDF + logistic regression was still getting better at C = 0.1, the last one",
         "finetune: pretrained, frozen + linear probe learned from 60 of 90 training rows",
         "finetune: TF-IDF + logistic regression learned from 50 of 90 training rows",
         "finetune: near duplicates were looked for among 50 of 90 training rows",

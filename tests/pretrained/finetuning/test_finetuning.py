@@ -1,5 +1,6 @@
 """Fine-tuning: it learns, it freezes, it resumes to the byte, it leaves no pickle behind."""
 
+import copy
 import os
 import signal
 import sys
@@ -13,16 +14,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.forked import ForkedPython
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from scratchformer.base.errors import GateError, Interrupted, ParamsError
 from scratchformer.base.files import read_json, sha256
 from scratchformer.checkpoints.checkpoint import Checkpoints
 from scratchformer.monitoring.stop_reason import StopReason
 from scratchformer.params import Finetune, Pretrained
-from scratchformer.pretrained.finetuning.finetuning import FinetuneReport, finetune, save_finetuned
+from scratchformer.pretrained.finetuning.finetuning import (
+    CLIP_NORM,
+    FinetuneReport,
+    finetune,
+    save_finetuned,
+)
 from scratchformer.pretrained.finetuning.freezing import freeze
 from scratchformer.pretrained.finetuning.loss import class_weights
 from scratchformer.pretrained.finetuning.optimizer_state import state_bytes
+from scratchformer.pretrained.finetuning.sampler import LengthGroupedSampler
 from scratchformer.pretrained.finetuning.tasks.classification import Classification
 from scratchformer.pretrained.finetuning.trainer import Window
 from scratchformer.pretrained.inference import classify_probabilities
@@ -121,6 +129,50 @@ def test_the_curves(whole: Runs) -> None:
     # Warm-up over 9 of 30 updates, then down in a line; the rate is that of the update itself.
     assert float(train[1][2]) == pytest.approx(0.003 * 6 / 9)
     assert float(train[-1][2]) == pytest.approx(0.003 * 1 / 21)
+
+
+def test_the_recorded_loss_and_gradient_are_those_before_the_updates_of_the_row(
+    runs: Runs,
+) -> None:
+    """Recomputed by torch alone, each row by itself without padding; every other batch is short."""
+    model = load_classifier(Pretrained(kind="folder", name=str(runs.tiny_bert)), LABELS, 1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0  # else nobody could draw the same loss again
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)  # so that gradients are clipped
+    plain = copy.deepcopy(model).eval()
+    before: list[dict[str, torch.Tensor]] = []
+
+    def remember(*_: Any) -> None:
+        before.append(copy.deepcopy(model.state_dict()))
+
+    rows = runs.rows.slice(0, 24)
+    task = Classification(model, rows, runs.rows.slice(150))
+    settings = changed(epochs=2, label_smoothing=0.3, log_every=3)
+    with register_optimizer_step_pre_hook(remember):
+        finetune(task, settings, 1, runs.checkpoints)
+    sampler = LengthGroupedSampler(task.lengths, 16, 1)
+    batches = [part for epoch in (0, 1) for part in np.split(sampler.order(epoch), [16])]
+    sources, labels = (rows.column(name).to_pylist() for name in ("source", "label"))
+    losses: list[float] = []
+    norms: list[float] = []
+    for batch, weights in zip(batches, before, strict=True):
+        plain.load_state_dict(weights)
+        plain.zero_grad()
+        logits = [plain(input_ids=torch.tensor([sources[row]])).logits for row in batch]
+        loss = torch.nn.functional.cross_entropy(
+            torch.cat(logits), torch.tensor([labels[row] for row in batch]), label_smoothing=0.3
+        )
+        loss.backward()
+        losses.append(loss.item())
+        norms.append(sum(float(p.grad.square().sum()) for p in plain.parameters()) ** 0.5)
+    assert min(norms) > CLIP_NORM  # the clipped norm would be another number
+    recorded = [[float(row[i]) for i in (0, 1, 3)] for row in runs.curve("train")[1:]]
+    assert recorded == [
+        pytest.approx([3, np.average(losses[:3], weights=[16, 8, 16]), np.mean(norms[:3])], 1e-4),
+        pytest.approx([4, losses[3], norms[3]], 1e-4),
+    ]
 
 
 def test_a_row_of_the_history_starts_from_nothing() -> None:

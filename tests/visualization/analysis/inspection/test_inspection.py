@@ -111,6 +111,16 @@ def test_a_long_text_is_drawn_as_the_model_reads_it(make_workspace: Make) -> Non
     assert shape[-1] == inputs.rules.max_source_length
 
 
+def test_typed_marks_are_drawn_as_text(make_workspace: Make) -> None:
+    params = make_workspace("seq2seq")
+    encoder = load_encoder(params.pretrained, "eager")
+    row = model_input(encoder, load_inputs(Path("models/finetuned")), "fever [SEP] blood [CLS]")
+    unknown = ["[UNK]"] * 3  # a bracket, a name, a bracket
+    assert row.tokens == ["[CLS]", "fever", *unknown, "blood", *unknown, "[SEP]"]
+    (ids,) = row.batch["input_ids"].tolist()
+    assert (ids[0], ids[-1]) == (2, 3) and ids.count(2) == ids.count(3) == 1
+
+
 def test_attributions_add_up_to_the_change_of_the_logit(make_workspace: Make) -> None:
     make_workspace("seq2seq")
     tokenizer = load_tokenizer_folder(Path("models/finetuned"))

@@ -12,6 +12,7 @@ from scratchformer.base.errors import DataError
 from scratchformer.base.files import read_json, write_json
 from scratchformer.base.layout import PREPARED, SplitName, TrackName
 from scratchformer.base.tasks import TASKS, TaskName
+from scratchformer.data.preparation.parquet_batches import batches_of
 from scratchformer.data.preparation.rows import BATCH_ROWS
 
 
@@ -82,7 +83,7 @@ def iterate_split(
 ) -> Iterator[pa.RecordBatch]:
     """The same in batches, so that memory stays flat."""
     with pq.ParquetFile(_existing(root / track / f"{split}.parquet")) as file:
-        yield from file.iter_batches(batch_size=rows)
+        yield from batches_of(file, rows)
 
 
 def _existing(path: Path) -> Path:

@@ -23,6 +23,7 @@ from scratchformer.base.errors import DataError
 from scratchformer.base.layout import SPLITS, SplitName
 from scratchformer.base.tasks import TASKS, Task, TaskName
 from scratchformer.data.preparation.digests import digests
+from scratchformer.data.preparation.parquet_batches import batches_of
 from scratchformer.data.preparation.rows import BATCH_ROWS
 from scratchformer.runtime.workers import in_order
 
@@ -139,7 +140,7 @@ class _Part(NamedTuple):
 def _parts(folder: Path) -> Iterator[_Part]:
     for split in SPLITS:
         with pq.ParquetFile(folder / f"{split}.parquet") as file:
-            for rows in file.iter_batches(batch_size=BATCH_ROWS):
+            for rows in batches_of(file, BATCH_ROWS):
                 yield _Part(split, rows)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scratchformer.base.errors import DataError
+from scratchformer.data.preparation.parquet_batches import batches_of
 from scratchformer.data.preparation.rows import BATCH_ROWS, BadRow, RawRow
 from scratchformer.data.sources.columns import demand_columns
 from scratchformer.data.sources.formats.text_lines import is_gzip
@@ -25,7 +26,7 @@ def read(path: Path, columns: dict[str, str]) -> Iterator[RawRow | BadRow]:
     """
     with _opened(path) as file:
         demand_columns(path.as_posix(), columns, file.schema_arrow.names)
-        batches = file.iter_batches(BATCH_ROWS, columns=list(columns.values()))
+        batches = batches_of(file, BATCH_ROWS, list(columns.values()))
         yield from rows_of(batches, columns, path.as_posix())
 
 
@@ -37,7 +38,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     with _opened(path) as file:
         names = file.schema_arrow.names
-        for row in rows_of(file.iter_batches(BATCH_ROWS), dict(zip(names, names, strict=True)), ""):
+        for row in rows_of(batches_of(file, BATCH_ROWS), dict(zip(names, names, strict=True)), ""):
             yield row.line, dict(row.values)
 
 
